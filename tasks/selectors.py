@@ -12,7 +12,7 @@ STEP_FIELDS = ("position", "name", "title", "status", "attempts", "sentence", "h
 
 
 def events_after(job_id: int, after: int, limit: int = 500) -> list[dict[str, Any]]:
-    """At most `limit` events of the job with a number above `after`, in order: `{"seq", "step", "level", "text", "at"}`, `at` in ISO 8601."""
+    """At most `limit` events of the job numbered above `after`, in order: `{"seq", "step", "level", "text", "at"}`, `at` in ISO 8601."""
     rows = JobEvent.objects.filter(job_id=job_id, seq__gt=after).order_by("seq")
     return [row | {"at": row["at"].isoformat()} for row in rows.values("seq", "step", "level", "text", "at")[:limit]]
 
@@ -20,9 +20,9 @@ def events_after(job_id: int, after: int, limit: int = 500) -> list[dict[str, An
 def job_snapshot(job_id: int) -> dict[str, Any] | None:
     """Where the job stands, or None when there is no such job.
 
-    `{"id", "kind", "status", "ended", "cancel_requested", "last_event", "log_truncated", "summary", "hint", "started_at", "finished_at", "steps"}`;
-    a step is `{"position", "name", "title", "status", "attempts", "sentence", "hint", "progress", "started_at", "finished_at"}`, times in ISO 8601.
-    `ended` says that no worker works on it or will by itself. Events up to `last_event` can be read once this has returned.
+    `{"id", "kind", "status", "ended", "cancel_requested", "last_event", "log_truncated", "summary", "hint", "started_at",
+    "finished_at", "steps"}`; a step has the keys STEP_FIELDS. Times in ISO 8601. `ended` says that no worker works on the
+    job or will by itself. Events up to `last_event` can be read once this has returned.
     """
     job = Job.objects.filter(pk=job_id).first()
     if job is None:
