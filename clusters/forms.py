@@ -1,0 +1,387 @@
+"""The one validator of what people and programs ask for: a form for each kind of job, the same for page, API and command.
+
+    form = REQUEST_FORMS[kind](data)      # data: field name -> text, number, list or object, as a page or JSON has it
+    form.is_valid()                       # else form.messages(): {field: [sentence, ...]}
+    target = form.declare()               # in the caller's transaction; puts down the rows the job is about
+    form.params()                         # JSON for Job.params, without secrets
+
+`cleaned_data` is plain JSON without secrets too; the rows it names are at `form.server`, `form.cluster` and
+`form.instance`. `declare` may still refuse (somebody else was faster): ValidationError with a `message_dict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from clusters import services
+from clusters.form_fields import (
+    MISSING,
+    CheckedField,
+    LinesField,
+    SecretField,
+    SettingsField,
+    as_text,
+    checked,
+    max_rate,
+    postgres_major,
+    system_user,
+)
+from clusters.models import Cluster, Instance, ReplicationPair, Server
+from clusters.models.cluster import Lifecycle
+from clusters.placement import bindir_choose, majors_installed, panel_ports
+from clusters.postgres import names
+from clusters.secrets import Secret
+
+LOCAL_NETWORKS = ["127.0.0.1/32", "::1/128"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The rows a job acts on."""
+
+    cluster: Cluster | None = None
+    instance: Instance | None = None
+    server: Server | None = None
+
+
+class SentenceForm(forms.Form):
+    """A form whose every refusal is a sentence at its field."""
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        for field in self.fields.values():
+            field.error_messages["required"] = MISSING % {"label": field.label or ""}
+
+    def messages(self) -> dict[str, list[str]]:
+        """The refusals: field -> sentences. Those about no single field are at "__all__"."""
+        return {field: [str(text) for error in errors for text in error.messages] for field, errors in self.errors.as_data().items()}
+
+
+class RequestForm(SentenceForm):
+    """What every request has: names that lead to rows, a reason, and for some kinds a typed confirmation."""
+
+    #: Not parameters of the job: they have places of their own.
+    APART: ClassVar = frozenset({"reason", "confirm"})
+
+    server: Server | None = None
+    cluster: Cluster | None = None
+    instance: Instance | None = None
+
+    reason = CheckedField(names.reason, label=gettext_lazy("Reason"), required=False)
+
+    def params(self) -> dict[str, Any]:
+        return {name: value for name, value in self.cleaned_data.items() if name not in self.APART}
+
+    def declare(self) -> Target:
+        return Target(self.cluster, self.instance, self.server)
+
+    def clean(self) -> dict[str, Any]:
+        self._resolve()
+        if not self.errors:
+            self._check()
+        if "confirm" in self.fields and not self.errors:
+            self._confirm()
+        return self.cleaned_data
+
+    def confirmation(self) -> str:
+        """The text a person types to confirm: the name of what is acted on."""
+        target = self.instance or self.cluster
+        return target.name if target else ""
+
+    def _confirm(self) -> None:
+        if self.cleaned_data.get("confirm") != self.confirmation():
+            self.add_error("confirm", _("Type %(name)s to confirm: this was not it.") % {"name": self.confirmation()})
+
+    def _resolve(self) -> None:
+        """Rows for the names of this form."""
+        self.server = self._row("server", Server.objects.all(), _("There is no server of this name. See: server list."))
+        self.cluster = self._row("cluster", Cluster.objects.all(), _("There is no cluster of this name. See: cluster list."))
+        if self.cluster and "cluster" in self.fields:
+            rows = self.cluster.instances.select_related("server")
+            self.instance = self._row("instance", rows, _("This cluster has no instance of this name. See: cluster show."))
+
+    def _row(self, field: str, rows: Any, sentence: str) -> Any:
+        name = self.cleaned_data.get(field)
+        if field not in self.fields or not name:
+            return None
+        row = rows.filter(name=name).first()
+        if row is None:
+            self.add_error(field, sentence)
+        return row
+
+    def _check(self) -> None:
+        """What can be refused from the rows alone."""
+
+    def _try(self, field: str, check: Callable[..., Any], *values: Any) -> Any:
+        """The result of a check; its refusal goes to `field`, or to the fields it names itself."""
+        try:
+            return checked(check, *values)
+        except ValidationError as error:
+            self.add_error(None if hasattr(error, "error_dict") else field, error)
+            return None
+
+
+def _name(label: Any, **options: Any) -> CheckedField:
+    return CheckedField(names.object_name, label=label, **options)
+
+
+def _hidden(label: Any) -> CheckedField:
+    return _name(label, widget=forms.HiddenInput)
+
+
+def _port() -> CheckedField:
+    return CheckedField(
+        names.port, label=gettext_lazy("Port"), required=False, help_text=gettext_lazy("Empty: the lowest free port from 5432 on.")
+    )
+
+
+def _bindir() -> CheckedField:
+    return CheckedField(
+        str,
+        label=gettext_lazy("PostgreSQL programs"),
+        required=False,
+        help_text=gettext_lazy("Their directory, one of those found on the server. Empty: the newest of the version."),
+    )
+
+
+def _servers() -> list[tuple[str, str]]:
+    return [(name, name) for name in Server.objects.values_list("name", flat=True)]
+
+
+def _server_field() -> CheckedField:
+    return _name(gettext_lazy("Server"), widget=forms.Select(choices=_servers))
+
+
+class ServerForm(SentenceForm):
+    """A server to register, or the changes to one."""
+
+    name = _name(gettext_lazy("Name"))
+    address = CheckedField(
+        names.host_address,
+        label=gettext_lazy("Address"),
+        help_text=gettext_lazy("IP address or host name at which the other servers and the applications reach this server."),
+    )
+    base_directory = CheckedField(
+        names.base_directory,
+        label=gettext_lazy("Base directory"),
+        help_text=gettext_lazy("Every file of every cluster on this server lies below this directory."),
+    )
+    run_as = CheckedField(
+        system_user,
+        label=gettext_lazy("System user"),
+        required=False,
+        help_text=gettext_lazy("The user that owns the data and runs PostgreSQL. Empty: the user the panel connects as."),
+    )
+
+
+class ServerRequest(RequestForm):
+    server = _server_field()
+
+
+class ClusterRequest(RequestForm):
+    cluster = _hidden(gettext_lazy("Cluster"))
+
+
+class InstanceRequest(ClusterRequest):
+    instance = _hidden(gettext_lazy("Instance"))
+
+    def _check(self) -> None:
+        if self.instance and self.instance.lifecycle == Lifecycle.PLANNED:
+            self.add_error("instance", _("This instance is not made yet. Wait for the job that makes it, or remove the instance."))
+
+
+def _confirm_field() -> CheckedField:
+    return CheckedField(
+        as_text, label=gettext_lazy("Confirmation"), help_text=gettext_lazy("Type the name of what this acts on."), widget=forms.TextInput
+    )
+
+
+class ConfirmedInstanceRequest(InstanceRequest):
+    confirm = _confirm_field()
+
+
+class ConfirmedClusterRequest(ClusterRequest):
+    confirm = _confirm_field()
+
+
+class RemoveStandbyRequest(ConfirmedInstanceRequest):
+    def _check(self) -> None:
+        if self.instance and self.instance.role == Instance.Role.PRIMARY:
+            self.add_error("instance", _("This is the primary. Only a standby can be removed; to give up all of it, remove the cluster."))
+        followers = ReplicationPair.objects.filter(upstream=self.instance).values_list("standby__name", flat=True)
+        if followers:
+            self.add_error("instance", _("%(names)s follow this standby. Remove them first.") % {"names": ", ".join(followers)})
+
+
+class PlacedRequest(RequestForm):
+    """A request that puts a new instance on a server."""
+
+    server = _server_field()
+    port = _port()
+    bindir = _bindir()
+
+    def _check_place(self, major: int) -> None:
+        port, server = self.cleaned_data.get("port"), self.server
+        if server is None:
+            return
+        self._try("bindir", bindir_choose, server, major, self.cleaned_data.get("bindir"))
+        if port and Instance.objects.filter(server=server, port=port).exists():
+            self.add_error("port", _("Another instance on this server has this port. Choose another port, or leave it empty."))
+        if port in panel_ports(server):
+            self.add_error("port", _("The panel itself uses this port. Choose another port, or leave it empty."))
+
+
+class CreateClusterRequest(PlacedRequest):
+    APART = RequestForm.APART | {"owner_password"}
+
+    name = _name(gettext_lazy("Name"))
+    postgres_major = CheckedField(
+        postgres_major,
+        label=gettext_lazy("PostgreSQL version"),
+        required=False,
+        help_text=gettext_lazy("Empty: the newest one found on the server."),
+        widget=forms.Select(choices=[("", gettext_lazy("newest on the server")), *((str(n), str(n)) for n in range(18, 13, -1))]),
+    )
+    database = CheckedField(names.database_name, label=gettext_lazy("Database"))
+    owner_role = CheckedField(names.role_name, label=gettext_lazy("Owner role"))
+    owner_password = SecretField(
+        label=gettext_lazy("Owner password"), required=False, help_text=gettext_lazy("Empty: the panel makes a long random one.")
+    )
+    instance = _name(gettext_lazy("Name of the primary"), required=False, initial="node1")
+    client_networks = LinesField(
+        names.cidr,
+        label=gettext_lazy("Client networks"),
+        required=False,
+        initial=LOCAL_NETWORKS,
+        help_text=gettext_lazy("Networks (CIDR), one a line, from which applications may connect. Empty: this server only."),
+    )
+    settings = SettingsField(
+        label=gettext_lazy("Settings"), required=False, help_text=gettext_lazy("postgresql.conf settings, one “name = value” a line.")
+    )
+    owner_password_given: Secret | None = None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        self.owner_password_given = cleaned.pop("owner_password", None)
+        return cleaned
+
+    def _check(self) -> None:
+        values = self.cleaned_data
+        values["instance"] = values.get("instance") or "node1"
+        values["client_networks"] = values.get("client_networks") or LOCAL_NETWORKS
+        values["postgres_major"] = values.get("postgres_major") or self._newest_major()
+        if Cluster.objects.filter(name=values["name"]).exists():
+            self.add_error("name", _("A cluster of this name exists already. Choose another name."))
+        if values["postgres_major"]:
+            self._check_place(values["postgres_major"])
+            self._check_settings(values["settings"], values["postgres_major"])
+
+    def _newest_major(self) -> int | None:
+        majors = majors_installed(self.server) if self.server else []
+        if not majors:
+            self._try("server", bindir_choose, self.server, 0)
+        return majors[0] if majors else None
+
+    def _check_settings(self, settings: dict[str, str], major: int) -> None:
+        for name, value in settings.items():
+            self._try("settings", names.setting, name, value, major)
+
+    def declare(self) -> Target:
+        values = self.params()
+        if self.server is None:
+            raise TypeError("declare is for a form that is valid")
+        cluster, primary = services.cluster_declare(
+            name=values["name"],
+            server=self.server,
+            postgres_major=values["postgres_major"],
+            database=values["database"],
+            owner_role=values["owner_role"],
+            owner_password=self.owner_password_given,
+            instance_name=values["instance"],
+            port=values["port"],
+            bindir=values["bindir"],
+            client_networks=values["client_networks"],
+            settings=values["settings"],
+        )
+        return Target(cluster, primary, self.server)
+
+
+class AddStandbyRequest(PlacedRequest):
+    cluster = _hidden(gettext_lazy("Cluster"))
+    name = _name(gettext_lazy("Name of the standby"), required=False, help_text=gettext_lazy("Empty: the next free “node” number."))
+    upstream = _name(gettext_lazy("Follows"), required=False, help_text=gettext_lazy("Empty: the primary."))
+    max_rate = CheckedField(
+        max_rate,
+        label=gettext_lazy("Rate limit of the copy"),
+        required=False,
+        help_text=gettext_lazy("For example 50M (per second). Empty: as fast as it goes."),
+    )
+    upstream_instance: Instance | None = None
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.fields["upstream"].widget = forms.Select(choices=self._upstreams)
+
+    def _upstreams(self) -> list[tuple[str, Any]]:
+        name = self.data.get("cluster") or self.initial.get("cluster") or ""
+        rows = Instance.objects.filter(cluster__name=name).order_by("role", "name").values_list("name", flat=True)
+        return [("", gettext_lazy("the primary")), *((row, row) for row in rows)]
+
+    def _resolve(self) -> None:
+        super()._resolve()
+        if self.cluster is None:
+            return
+        rows = self.cluster.instances.select_related("server")
+        if self.cleaned_data.get("upstream"):
+            self.upstream_instance = self._row("upstream", rows, _("This cluster has no instance of this name. See: cluster show."))
+        else:
+            self.upstream_instance = rows.filter(role=Instance.Role.PRIMARY).first()
+
+    def _check(self) -> None:
+        if self.cluster is None or self.upstream_instance is None:
+            self.add_error("upstream", _("This cluster has no primary to copy from. Finish the job that creates it first."))
+            return
+        values, taken = self.cleaned_data, set(self.cluster.instances.values_list("name", flat=True))
+        values["upstream"] = self.upstream_instance.name
+        values["name"] = values.get("name") or next(name for n in range(1, 10**6) if (name := f"node{n}") not in taken)
+        if values["name"] in taken:
+            self.add_error("name", _("This cluster has an instance of this name already. Choose another name."))
+        if self.upstream_instance.lifecycle != Lifecycle.READY:
+            self.add_error("upstream", _("This instance is not made yet. Wait for the job that makes it."))
+        self._check_place(self.cluster.postgres_major)
+
+    def declare(self) -> Target:
+        if self.server is None or self.cluster is None or self.upstream_instance is None:
+            raise TypeError("declare is for a form that is valid")
+        values = self.params()
+        standby = services.instance_declare(
+            cluster=self.cluster,
+            server=self.server,
+            name=values["name"],
+            role=Instance.Role.STANDBY,
+            port=values["port"],
+            bindir=values["bindir"],
+        )
+        services.pair_declare(upstream=self.upstream_instance, standby=standby)
+        return Target(self.cluster, standby, self.server)
+
+
+#: Kind of job -> the form that validates a request for it.
+REQUEST_FORMS: Final[dict[str, type[RequestForm]]] = {
+    "check_server": ServerRequest,
+    "create_cluster": CreateClusterRequest,
+    "add_standby": AddStandbyRequest,
+    "verify": ClusterRequest,
+    "start_instance": InstanceRequest,
+    "stop_instance": ConfirmedInstanceRequest,
+    "restart_instance": ConfirmedInstanceRequest,
+    "remove_standby": RemoveStandbyRequest,
+    "remove_cluster": ConfirmedClusterRequest,
+}

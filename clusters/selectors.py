@@ -1,0 +1,253 @@
+"""The reads that pages, API and commands share. A constant number of queries each, however many rows there are."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypedDict
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+
+from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
+from clusters.models.cluster import Lifecycle
+from clusters.postgres.names import uri
+from clusters.postgres.spec import InstanceSpec, Member, Upstream
+
+#: Columns with ciphertext: a page that lists clusters has no business decrypting them.
+SECRETS = ("superuser_password", "owner_password", "replication_password", "panel_password")
+#: The worst first.
+VERDICTS = ("failed", "unknown", "warning", "ok")
+
+
+class InstanceShow(TypedDict):
+    name: str
+    server: str
+    role: str  # as observed; as declared while nothing has been observed
+    state: str  # standby: as in pg_stat_replication; else running, stopped, unreachable, unknown, planned, removing
+    host: str
+    port: int
+    timeline: int | None
+    upstream: str | None
+    slot: str | None
+    sync_state: str | None
+    lag_bytes: int | None
+    lag_seconds: float | None
+    observed_at: datetime | None
+
+
+class ClusterShow(TypedDict):
+    name: str
+    state: str  # planned, removing, running, degraded, stopped, unreachable, unknown
+    verdict: str  # the worst of the pairs' last verdicts: failed, unknown, warning, ok
+    epoch: int
+    guarantee: str  # synchronous, asynchronous, none (no standby is streaming: there is one copy)
+    connection_string: str  # libpq URI with every host, without password
+    primary: str | None
+    instances: list[InstanceShow]
+
+
+class ServerShow(TypedDict):
+    name: str
+    address: str
+    connection: str
+    runtime: str
+    base_directory: str
+    run_as: str
+    instances: int
+    facts: dict[str, Any]
+    observed_at: datetime | None
+
+
+# -- rows
+
+
+def cluster_get(name: str) -> Cluster:
+    """Raises: Cluster.DoesNotExist."""
+    return Cluster.objects.get(name=_storable(name))
+
+
+def instance_get(cluster: str, name: str) -> Instance:
+    """Raises: Instance.DoesNotExist."""
+    return Instance.objects.select_related("cluster", "server").get(cluster__name=_storable(cluster), name=_storable(name))
+
+
+def server_get(name: str) -> Server:
+    """Raises: Server.DoesNotExist."""
+    return Server.objects.get(name=_storable(name))
+
+
+# -- what is shown
+
+
+def cluster_list() -> list[ClusterShow]:
+    return [_cluster_shown(cluster) for cluster in _clusters()]
+
+
+def cluster_show(name: str) -> ClusterShow:
+    """Design section 7's `cluster show --json`. Raises: Cluster.DoesNotExist."""
+    return _cluster_shown(_clusters().get(name=_storable(name)))
+
+
+def server_list() -> list[ServerShow]:
+    return [_server_shown(server) for server in _servers()]
+
+
+def server_show(name: str) -> ServerShow:
+    """Raises: Server.DoesNotExist."""
+    return _server_shown(_servers().get(name=_storable(name)))
+
+
+def connection_string(cluster: Cluster, instances: list[Instance], *, user: str = "", password: Any = None, **params: str) -> str:
+    """A libpq URI of these instances; they need their servers loaded."""
+    hosts = [(instance.server.address, instance.port) for instance in instances]
+    return uri(hosts, user or cluster.owner_role, cluster.database, password, **params)
+
+
+# -- what the files and commands of an instance are made from
+
+
+def instance_spec(instance: Instance) -> InstanceSpec:
+    """Everything `clusters.postgres` needs to know about an instance, from the declared rows."""
+    cluster, server = instance.cluster, instance.server
+    pair = ReplicationPair.objects.select_related("upstream__server").filter(standby=instance).first()
+    members = cluster.instances.select_related("server").order_by("name")
+    return InstanceSpec(
+        cluster=cluster.name,
+        name=instance.name,
+        server=server.name,
+        address=server.address,
+        port=instance.port,
+        base_directory=server.base_directory,
+        bindir=instance.bindir,
+        major=cluster.postgres_major,
+        database=cluster.database,
+        owner_role=cluster.owner_role,
+        replication_role=cluster.replication_role,
+        panel_role=cluster.panel_role,
+        role=instance.role,
+        upstream=_upstream(pair) if pair else None,
+        members=tuple(Member(name=row.name, address=row.server.address, port=row.port) for row in members),
+        client_networks=tuple(cluster.client_networks),
+        settings=dict(cluster.settings),
+    )
+
+
+def _upstream(pair: ReplicationPair) -> Upstream:
+    upstream = pair.upstream
+    return Upstream(name=upstream.name, address=upstream.server.address, port=upstream.port, slot=pair.slot)
+
+
+# -- helpers
+
+
+def _clusters() -> QuerySet[Cluster]:
+    latest = Verification.objects.filter(pair__standby=OuterRef("pk")).order_by("-created_at").values("verdict")[:1]
+    instances = (
+        Instance.objects.select_related("server", "pair__upstream")
+        .defer("server__facts", "pair__upstream__observed")
+        .annotate(verdict=Subquery(latest))
+        .order_by("role", "name")  # "primary" sorts before "standby"
+    )
+    return Cluster.objects.defer(*SECRETS).prefetch_related(Prefetch("instances", instances))
+
+
+def _servers() -> QuerySet[Server]:
+    return Server.objects.annotate(instance_count=Count("instances")).order_by("name")
+
+
+def _cluster_shown(cluster: Cluster) -> ClusterShow:
+    rows = list(cluster.instances.all())
+    shown = [_instance_shown(row) for row in rows]
+    verdicts = {getattr(row, "verdict", None) or "unknown" for row in rows if _pair(row)}
+    return {
+        "name": cluster.name,
+        "state": _cluster_state(cluster, shown),
+        "verdict": next((verdict for verdict in VERDICTS if verdict in verdicts), "unknown"),
+        "epoch": cluster.epoch,
+        "guarantee": _guarantee(shown),
+        "connection_string": connection_string(cluster, rows, target_session_attrs="read-write") if rows else "",
+        "primary": _primary(rows, shown),
+        "instances": shown,
+    }
+
+
+def _instance_shown(row: Instance) -> InstanceShow:
+    pair = _pair(row)
+    observed = row.observed_role in (Instance.Observed.PRIMARY, Instance.Observed.STANDBY)
+    return {
+        "name": row.name,
+        "server": row.server.name,
+        "role": row.observed_role if observed else row.role,
+        "state": _instance_state(row, pair),
+        "host": row.server.address,
+        "port": row.port,
+        "timeline": row.observed.get("timeline"),
+        "upstream": pair.upstream.name if pair else None,
+        "slot": pair.slot if pair else None,
+        "sync_state": (pair.sync_state or None) if pair else None,
+        "lag_bytes": pair.lag_bytes if pair else None,
+        "lag_seconds": pair.lag_seconds if pair else None,
+        "observed_at": row.observed_at,
+    }
+
+
+def _pair(row: Instance) -> ReplicationPair | None:
+    try:
+        return row.pair
+    except ObjectDoesNotExist:
+        return None
+
+
+def _instance_state(row: Instance, pair: ReplicationPair | None) -> str:
+    if row.lifecycle != Lifecycle.READY:
+        return row.lifecycle
+    if row.observed_role not in (Instance.Observed.PRIMARY, Instance.Observed.STANDBY):
+        return row.observed_role
+    if row.observed_role == Instance.Observed.STANDBY and pair:
+        return pair.state or "disconnected"
+    return "running"
+
+
+def _cluster_state(cluster: Cluster, shown: list[InstanceShow]) -> str:
+    if cluster.lifecycle != Lifecycle.READY:
+        return cluster.lifecycle
+    primaries = [item for item in shown if item["role"] == Instance.Role.PRIMARY]
+    if len(primaries) != 1:
+        return "degraded"
+    if primaries[0]["state"] != "running":
+        return primaries[0]["state"]
+    healthy = all(item["state"] == "streaming" for item in shown if item["role"] == Instance.Role.STANDBY)
+    return "running" if healthy else "degraded"
+
+
+def _guarantee(shown: list[InstanceShow]) -> str:
+    streaming = [item for item in shown if item["state"] == "streaming"]
+    if not streaming:
+        return "none"
+    return "synchronous" if any(item["sync_state"] in ("sync", "quorum") for item in streaming) else "asynchronous"
+
+
+def _primary(rows: list[Instance], shown: list[InstanceShow]) -> str | None:
+    """The instance seen as the primary; the declared one where two are seen as such (the verdict says so) or none was seen yet."""
+    seen = [item["name"] for item in shown if item["role"] == Instance.Role.PRIMARY]
+    declared = [row.name for row in rows if row.role == Instance.Role.PRIMARY]
+    return next((name for name in [*declared, *seen] if name in seen), None)
+
+
+def _server_shown(server: Server) -> ServerShow:
+    return {
+        "name": server.name,
+        "address": server.address,
+        "connection": server.connection,
+        "runtime": server.runtime,
+        "base_directory": server.base_directory,
+        "run_as": server.run_as,
+        "instances": server.instance_count,  # type: ignore[attr-defined]  # annotated in _servers
+        "facts": server.facts,
+        "observed_at": server.observed_at,
+    }
+
+
+def _storable(name: str) -> str:
+    """PostgreSQL cannot compare with a NUL: such a name is one that no row has."""
+    return "" if "\x00" in name else name

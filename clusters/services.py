@@ -1,0 +1,265 @@
+"""The writes. Everything that changes a row of `clusters` goes through here; nothing here touches a machine.
+
+`*_register` and `*_declare` put down what is wanted, in the caller's transaction; `*_record_*` put down what a worker
+saw; `*_forget` delete the rows of what a workflow has taken away. Refusals are `ValidationError` with one key a field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import Model
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
+from clusters.models.cluster import Lifecycle
+from clusters.placement import bindir_choose, port_choose
+from clusters.postgres.names import slot_name
+from clusters.secrets import Secret
+
+M = TypeVar("M", bound=Model)
+
+#: Which field of the request a constraint of the database is about.
+_CONSTRAINTS = {
+    "cluster_name_unique": "name",
+    "server_name_unique": "name",
+    "instance_name_unique_in_cluster": "name",
+    "instance_port_unique_on_server": "port",
+    "instance_one_declared_primary": "role",
+}
+
+
+# -- servers
+
+
+def server_register(
+    *,
+    name: str,
+    address: str,
+    base_directory: str,
+    run_as: str = "",
+    connection: str = Server.Connection.LOCAL,
+    runtime: str = Server.Runtime.PROCESS,
+) -> Server:
+    """A new server. It has no facts until the job `check_server` has looked at it.
+
+    Raises: ValidationError when the name is taken.
+    """
+    return _created(
+        Server(name=name, address=address, base_directory=base_directory, run_as=run_as, connection=connection, runtime=runtime)
+    )
+
+
+def server_update(server: Server, *, address: str | None = None, base_directory: str | None = None, run_as: str | None = None) -> Server:
+    """Change what is given. Directory and user stay as they are while instances live there: their files would be lost from sight.
+
+    Raises: ValidationError naming the field.
+    """
+    given = {"address": address, "base_directory": base_directory, "run_as": run_as}
+    changed = {field: value for field, value in given.items() if value is not None and value != getattr(server, field)}
+    frozen = {"base_directory", "run_as"} & changed.keys()
+    if frozen and server.instances.exists():
+        sentence = _("Instances of this server lie there. Remove them first, or register the server a second time under another name.")
+        raise ValidationError(dict.fromkeys(sorted(frozen), sentence))
+    return _set(server, **changed)
+
+
+def server_record_facts(server: Server, facts: Mapping[str, Any], *, at: datetime | None = None) -> Server:
+    """What a check of the server found: the shape is at `Server.facts`."""
+    return _set(server, facts=dict(facts), observed_at=at or timezone.now())
+
+
+def server_forget(server: Server) -> None:
+    """Raises: ValidationError while an instance lives on it."""
+    if server.instances.exists():
+        raise ValidationError({"server": _("Instances live on this server. Remove them first.")})
+    server.delete()
+
+
+# -- declarations
+
+
+def cluster_declare(
+    *,
+    name: str,
+    server: Server,
+    postgres_major: int,
+    database: str,
+    owner_role: str,
+    owner_password: Secret | None = None,
+    instance_name: str = "node1",
+    port: int | None = None,
+    bindir: str | None = None,
+    client_networks: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> tuple[Cluster, Instance]:
+    """A planned cluster and its planned primary on `server`. Passwords that are not given are made.
+
+    Raises: ValidationError naming the field (name or port taken, no PostgreSQL of this version on the server).
+    """
+    cluster = Cluster(
+        name=name,
+        postgres_major=postgres_major,
+        database=database,
+        owner_role=owner_role,
+        superuser_password=Secret.generate(),
+        owner_password=owner_password or Secret.generate(),
+        replication_password=Secret.generate(),
+        panel_password=Secret.generate(),
+        client_networks=list(client_networks),
+        settings=dict(settings or {}),
+    )
+    with transaction.atomic():
+        _created(cluster)
+        primary = instance_declare(
+            cluster=cluster, server=server, name=instance_name, role=Instance.Role.PRIMARY, port=port, bindir=bindir, name_field="instance"
+        )
+    return cluster, primary
+
+
+def instance_declare(
+    *,
+    cluster: Cluster,
+    server: Server,
+    name: str,
+    role: str,
+    port: int | None = None,
+    bindir: str | None = None,
+    name_field: str = "name",
+) -> Instance:
+    """A planned instance. Port and programs that are not given are chosen from what is known of the server.
+
+    Raises: ValidationError naming the field.
+    """
+    with transaction.atomic():
+        Server.objects.select_for_update().get(pk=server.pk)  # two declarations never choose the same port
+        instance = Instance(
+            cluster=cluster,
+            server=server,
+            name=name,
+            role=role,
+            port=port or port_choose(server),
+            bindir=bindir_choose(server, cluster.postgres_major, bindir),
+        )
+        return _created(instance, {"name": name_field})
+
+
+def pair_declare(*, upstream: Instance, standby: Instance) -> ReplicationPair:
+    """The pair of a standby and the instance it follows, with the name of its slot.
+
+    Raises: ValidationError when the upstream has a slot of this name already.
+    """
+    return _created(ReplicationPair(upstream=upstream, standby=standby, slot=slot_name(standby.cluster.name, standby.name)))
+
+
+# -- what workers saw
+
+
+def cluster_record_lifecycle(cluster: Cluster, lifecycle: Lifecycle) -> Cluster:
+    return _set(cluster, lifecycle=lifecycle)
+
+
+def cluster_record_system_identifier(cluster: Cluster, system_identifier: str) -> Cluster:
+    """The identifier initdb gave. It is recorded once; a different one later is refused, since it means another cluster's data."""
+    if cluster.system_identifier and cluster.system_identifier != system_identifier:
+        raise ValidationError({"system_identifier": _("The data directory belongs to another cluster. Nothing was changed.")})
+    return _set(cluster, system_identifier=system_identifier)
+
+
+def instance_record_lifecycle(instance: Instance, lifecycle: Lifecycle) -> Instance:
+    return _set(instance, lifecycle=lifecycle)
+
+
+def instance_record_observed(
+    instance: Instance, role: Instance.Observed, facts: Mapping[str, Any] | None = None, *, at: datetime | None = None
+) -> Instance:
+    """What the last look at the instance found. Without `facts` (it did not answer) the earlier ones stay, with the new role and time."""
+    values: dict[str, Any] = {"observed_role": role, "observed_at": at or timezone.now()}
+    if facts is not None:
+        values["observed"] = dict(facts)
+    return _set(instance, **values)
+
+
+def pair_record_observed(
+    pair: ReplicationPair,
+    *,
+    state: str,
+    sync_state: str = "",
+    lag_bytes: int | None = None,
+    lag_seconds: float | None = None,
+    at: datetime | None = None,
+) -> ReplicationPair:
+    """What the last look at the pair found: `state` and `sync_state` as in pg_stat_replication, "" where the upstream shows none."""
+    return _set(pair, state=state, sync_state=sync_state, lag_bytes=lag_bytes, lag_seconds=lag_seconds, observed_at=at or timezone.now())
+
+
+def verification_record(
+    pair: ReplicationPair,
+    *,
+    verdict: str,
+    findings: Iterable[Mapping[str, Any]],
+    lag_bytes: int | None = None,
+    lag_seconds: float | None = None,
+    job_id: int | None = None,
+) -> Verification:
+    """One look at a pair, kept. `findings` have the shape that is at `Verification.findings`."""
+    return Verification.objects.create(
+        pair=pair, verdict=verdict, findings=[dict(f) for f in findings], lag_bytes=lag_bytes, lag_seconds=lag_seconds, job_id=job_id
+    )
+
+
+# -- what is gone
+
+
+def instance_forget(instance: Instance) -> None:
+    """Delete the rows of an instance whose files a workflow has put aside, and of its pair.
+
+    Raises: ValidationError while another standby follows it.
+    """
+    with transaction.atomic():
+        followers = list(instance.downstream_pairs.values_list("standby__name", flat=True))
+        if followers:
+            names = ", ".join(followers)
+            raise ValidationError({"instance": _("%(names)s follow this instance. Remove them first.") % {"names": names}})
+        ReplicationPair.objects.filter(standby=instance).delete()
+        instance.delete()
+
+
+def cluster_forget(cluster: Cluster) -> None:
+    """Delete the rows of a cluster and of everything in it; its files are what the workflow has put aside."""
+    with transaction.atomic():
+        ReplicationPair.objects.filter(standby__cluster=cluster).delete()
+        Instance.objects.filter(cluster=cluster).delete()
+        cluster.delete()
+
+
+# -- helpers
+
+
+def _set(row: M, **values: Any) -> M:
+    """Write the given fields, and only them, so that concurrent writers of other fields are not undone."""
+    for field, value in values.items():
+        setattr(row, field, value)
+    if values:
+        row.save(update_fields=list(values))
+    return row
+
+
+def _created(row: M, fields: Mapping[str, str] | None = None) -> M:
+    """Insert a row; what a constraint of the database refuses becomes a sentence at the field it is about."""
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError as error:
+        name = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+        constraint = next((c for c in row._meta.constraints if c.name == name), None)
+        if constraint is None or name not in _CONSTRAINTS:
+            raise
+        field = _CONSTRAINTS[name]
+        raise ValidationError({(fields or {}).get(field, field): str(constraint.violation_error_message)}) from error
+    return row
