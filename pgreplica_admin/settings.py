@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote
 
 import environ
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
@@ -17,9 +18,7 @@ STATE_DIR = state_directory()
 env = environ.Env()
 
 # -- secrets: two files, made at the first start, 0600, apart from each other and from the database
-ENCRYPTION_KEY_FILE = encryption_keys_ensure(
-    Path(env.str("PGREPLICA_ENCRYPTION_KEY_FILE", str(STATE_DIR / "secrets" / "encryption.keys")))
-)
+ENCRYPTION_KEY_FILE = encryption_keys_ensure(Path(env.str("PGREPLICA_ENCRYPTION_KEY_FILE", str(STATE_DIR / "secrets" / "encryption.keys"))))
 SECRET_KEY = env.str("SECRET_KEY", "") or secret_key_ensure(STATE_DIR / "secrets" / "django.key")
 
 DEBUG = env.bool("PGREPLICA_DEBUG", False)
@@ -96,6 +95,7 @@ TEMPLATES = [
 # -- the panel's own database: PostgreSQL, embedded (`./pgreplica up` sets DATABASE_URL) or yours
 DATABASES = {"default": env.db_url("DATABASE_URL", default="postgresql:///pgreplica")}
 DATABASES["default"] |= {
+    "HOST": unquote(DATABASES["default"]["HOST"]),  # libpq's way to name a socket directory in a URL: %2Frun%2Fpostgresql
     "CONN_MAX_AGE": 0,  # under ASGI a kept connection is never given back; the pool keeps them
     "OPTIONS": DATABASES["default"].get("OPTIONS", {})
     | {"pool": {"min_size": 1, "max_size": env.int("PGREPLICA_DATABASE_POOL", 12), "timeout": 10}},
