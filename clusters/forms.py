@@ -21,18 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from clusters import services
-from clusters.form_fields import (
-    MISSING,
-    CheckedField,
-    LinesField,
-    SecretField,
-    SettingsField,
-    as_text,
-    checked,
-    max_rate,
-    postgres_major,
-    system_user,
-)
+from clusters.form_fields import CheckedField, LinesField, SecretField, SettingsField, as_is, checked, max_rate, postgres_major, system_user
 from clusters.models import Cluster, Instance, ReplicationPair, Server
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, majors_installed, panel_ports
@@ -40,6 +29,10 @@ from clusters.postgres import names
 from clusters.secrets import Secret
 
 LOCAL_NETWORKS = ["127.0.0.1/32", "::1/128"]
+
+
+REPLICATION_ROLE: Final[str] = Cluster._meta.get_field("replication_role").default
+PANEL_ROLE: Final[str] = Cluster._meta.get_field("panel_role").default
 
 
 @dataclass(frozen=True)
@@ -56,8 +49,8 @@ class SentenceForm(forms.Form):
 
     def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(data, **options)
-        for field in self.fields.values():
-            field.error_messages["required"] = MISSING % {"label": field.label or ""}
+        for name, field in self.fields.items():
+            field.name = name  # type: ignore[attr-defined]  # NamedField
 
     def messages(self) -> dict[str, list[str]]:
         """The refusals: field -> sentences. Those about no single field are at "__all__"."""
@@ -144,7 +137,7 @@ def _port() -> CheckedField:
 
 def _bindir() -> CheckedField:
     return CheckedField(
-        str,
+        names.directory,
         label=gettext_lazy("PostgreSQL programs"),
         required=False,
         help_text=gettext_lazy("Their directory, one of those found on the server. Empty: the newest of the version."),
@@ -199,7 +192,7 @@ class InstanceRequest(ClusterRequest):
 
 def _confirm_field() -> CheckedField:
     return CheckedField(
-        as_text, label=gettext_lazy("Confirmation"), help_text=gettext_lazy("Type the name of what this acts on."), widget=forms.TextInput
+        as_is, label=gettext_lazy("Confirmation"), help_text=gettext_lazy("Type the name of what this acts on."), widget=forms.TextInput
     )
 
 
@@ -238,6 +231,10 @@ class PlacedRequest(RequestForm):
             self.add_error("port", _("The panel itself uses this port. Choose another port, or leave it empty."))
 
 
+def _owner_role(text: str, field: str) -> str:
+    return names.role_name(text, field, taken=(REPLICATION_ROLE, PANEL_ROLE))
+
+
 class CreateClusterRequest(PlacedRequest):
     APART = RequestForm.APART | {"owner_password"}
 
@@ -250,7 +247,7 @@ class CreateClusterRequest(PlacedRequest):
         widget=forms.Select(choices=[("", gettext_lazy("newest on the server")), *((str(n), str(n)) for n in range(18, 13, -1))]),
     )
     database = CheckedField(names.database_name, label=gettext_lazy("Database"))
-    owner_role = CheckedField(names.role_name, label=gettext_lazy("Owner role"))
+    owner_role = CheckedField(_owner_role, label=gettext_lazy("Owner role"))
     owner_password = SecretField(
         label=gettext_lazy("Owner password"), required=False, help_text=gettext_lazy("Empty: the panel makes a long random one.")
     )

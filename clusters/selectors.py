@@ -10,7 +10,7 @@ from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
 
 from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
 from clusters.models.cluster import Lifecycle
-from clusters.postgres.names import uri
+from clusters.postgres.quoting import uri
 from clusters.postgres.spec import InstanceSpec, Member, Upstream
 
 #: Columns with ciphertext: a page that lists clusters has no business decrypting them.
@@ -97,10 +97,10 @@ def server_show(name: str) -> ServerShow:
     return _server_shown(_servers().get(name=_storable(name)))
 
 
-def connection_string(cluster: Cluster, instances: list[Instance], *, user: str = "", password: Any = None, **params: str) -> str:
+def connection_string(cluster: Cluster, instances: list[Instance], *, user: str = "", **params: str) -> str:
     """A libpq URI of these instances; they need their servers loaded."""
-    hosts = [(instance.server.address, instance.port) for instance in instances]
-    return uri(hosts, user or cluster.owner_role, cluster.database, password, **params)
+    hosts = [Member(row.name, row.server.address, row.port) for row in instances]
+    return uri(hosts, user or cluster.owner_role, cluster.database, **params)
 
 
 # -- what the files and commands of an instance are made from
