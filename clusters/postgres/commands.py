@@ -1,0 +1,202 @@
+"""The command line of every PostgreSQL program the panel uses. Nothing is run here, and no secret is ever an argument."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from clusters.postgres.names import SUPERUSER
+from clusters.postgres.quoting import conninfo
+from clusters.postgres.spec import InstanceSpec, Upstream
+from clusters.secrets import MASK, Secret
+
+#: Messages in English, so that they can be read back; `facts` parses some of them.
+ENGLISH: Final[Mapping[str, str]] = {"LC_ALL": "C"}
+
+StopMode = Literal["smart", "fast", "immediate"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program with its arguments, what it reads, and a sentence on why it is run."""
+
+    argv: tuple[str, ...]
+    stdin: str | Secret | None = None
+    env: Mapping[str, str] = field(default_factory=lambda: dict(ENGLISH))
+    purpose: str = ""
+
+    def display(self) -> str:
+        """One line that a person could paste into a shell; what it reads is shown unless it is a secret."""
+        env = [f"{name}={shlex.quote(value)}" for name, value in self.env.items() if name not in ENGLISH]
+        line = " ".join([*env, shlex.join(self.argv)])
+        if self.stdin is None:
+            return line
+        return f"{line} <<< {MASK if isinstance(self.stdin, Secret) else shlex.quote(self.stdin)}"
+
+    def stdin_bytes(self) -> bytes | None:
+        """What to feed the program, in clear. For the one who runs it, nobody else."""
+        text = self.stdin.reveal() if isinstance(self.stdin, Secret) else self.stdin
+        return None if text is None else text.encode()
+
+
+def postgres_version(bindir: str) -> Command:
+    return Command((f"{bindir}/postgres", "--version"), purpose="Read the version of the PostgreSQL programs")
+
+
+def initdb(spec: InstanceSpec, pwfile: str, locale: str = "C.UTF-8") -> Command:
+    """A new data directory with checksums, whose text sorts the same on every machine.
+
+    PostgreSQL 17 and later carry C.UTF-8 themselves (chapter "Locale Support"); earlier ones take the system's, which
+    sorts by code point too. `locale="C"` is for systems without it.
+    """
+    builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
+    return Command(
+        (
+            f"{spec.bindir}/initdb",
+            f"--pgdata={spec.data_directory}",
+            f"--username={SUPERUSER}",
+            f"--pwfile={pwfile}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            *(builtin if spec.major >= 17 else (f"--locale={locale}",)),
+            "--data-checksums",
+            "--no-instructions",
+        ),
+        purpose="Make the data directory",
+    )
+
+
+def postgres_check(spec: InstanceSpec) -> Command:
+    """Has PostgreSQL read the configuration without starting; a wrong value ends it with exit code 1 and the reason."""
+    argv = (f"{spec.bindir}/postgres", "-D", spec.data_directory, "-c", f"config_file={spec.config_file}", "-C", "config_file")
+    return Command(argv, purpose="Check the configuration files")
+
+
+def pg_ctl_start(spec: InstanceSpec, timeout: int = 60) -> Command:
+    """Starts the server and waits until it accepts connections (a standby: until it is consistent), at most `timeout` seconds.
+
+    pg_ctl hands the text after --options to a shell, so it is quoted for one.
+    """
+    options = f"-c config_file={shlex.quote(spec.config_file)}"
+    return _pg_ctl(
+        spec, "start", f"--log={spec.log_file}", f"--options={options}", "--wait", f"--timeout={timeout}", purpose=f"Start {spec.name}"
+    )
+
+
+def pg_ctl_stop(spec: InstanceSpec, mode: StopMode = "fast", timeout: int = 60) -> Command:
+    return _pg_ctl(spec, "stop", f"--mode={mode}", "--wait", f"--timeout={timeout}", purpose=f"Stop {spec.name}")
+
+
+def pg_ctl_status(spec: InstanceSpec) -> Command:
+    """Exit code 0: a server runs in the data directory; 3: none; 4: no usable data directory."""
+    return _pg_ctl(spec, "status", purpose=f"See whether {spec.name} runs")
+
+
+def pg_ctl_reload(spec: InstanceSpec) -> Command:
+    return _pg_ctl(spec, "reload", purpose=f"Have {spec.name} read its files again")
+
+
+def pg_ctl_promote(spec: InstanceSpec, timeout: int = 60) -> Command:
+    return _pg_ctl(spec, "promote", "--wait", f"--timeout={timeout}", purpose=f"Make {spec.name} a primary")
+
+
+def _pg_ctl(spec: InstanceSpec, verb: str, *options: str, purpose: str) -> Command:
+    return Command((f"{spec.bindir}/pg_ctl", verb, f"--pgdata={spec.data_directory}", *options), purpose=purpose)
+
+
+def upstream_conninfo(spec: InstanceSpec, **more: str | int) -> str:
+    """How this instance's server reaches its upstream as the replication role, with the password from the passfile."""
+    upstream = _upstream(spec)
+    return conninfo(
+        {
+            "host": upstream.address,
+            "port": upstream.port,
+            "user": spec.replication_role,
+            "passfile": spec.passfile,
+            "connect_timeout": 10,
+            **more,
+        }
+    )
+
+
+def pg_basebackup(spec: InstanceSpec, target_directory: str, max_rate: str | None = None) -> Command:
+    """Copies the upstream into an empty directory, WAL included, through the standby's own slot.
+
+    `max_rate` as pg_basebackup reads it: kB/s, or with the suffix k or M. Progress goes to stderr, a line a second
+    (`facts.parse_basebackup_line`).
+    """
+    return Command(
+        (
+            f"{spec.bindir}/pg_basebackup",
+            f"--pgdata={target_directory}",
+            "--format=plain",
+            "--wal-method=stream",
+            f"--slot={_upstream(spec).slot}",
+            "--checkpoint=fast",
+            "--manifest-checksums=SHA256",
+            f"--label=pgreplica {spec.cluster}/{spec.name}",
+            *((f"--max-rate={max_rate}",) if max_rate else ()),
+            "--progress",
+            "--verbose",
+            "--no-password",
+            f"--dbname={upstream_conninfo(spec)}",
+        ),
+        purpose=f"Copy {_upstream(spec).name} to {spec.server}",
+    )
+
+
+def pg_verifybackup(spec: InstanceSpec, directory: str) -> Command:
+    """Compares every copied file with the manifest, and reads the WAL that the copy needs (with pg_waldump)."""
+    return Command((f"{spec.bindir}/pg_verifybackup", directory), purpose="Verify the copy against its manifest")
+
+
+def pg_controldata(spec: InstanceSpec, directory: str | None = None) -> Command:
+    """`facts.parse_controldata` reads what it prints."""
+    return Command(
+        (f"{spec.bindir}/pg_controldata", f"--pgdata={directory or spec.data_directory}"), purpose=f"Read the control file of {spec.name}"
+    )
+
+
+def psql(spec: InstanceSpec, script: str | Secret, database: str = SUPERUSER, purpose: str = "") -> Command:
+    """Runs a script as the superuser over this instance's socket: no start-up file, stops at the first error, bare rows."""
+    where = conninfo(
+        {
+            "host": spec.socket_directory,
+            "port": spec.port,
+            "user": SUPERUSER,
+            "dbname": database,
+            "passfile": spec.superuser_passfile,
+            "application_name": "pgreplica",
+        }
+    )
+    return Command((*_bare_psql(spec), f"--dbname={where}"), stdin=script, purpose=purpose)
+
+
+def replication_psql(spec: InstanceSpec, command: str, purpose: str = "") -> Command:
+    """Runs one replication command (IDENTIFY_SYSTEM, a slot's creation) on the upstream, from this instance's server."""
+    where = upstream_conninfo(spec, dbname=SUPERUSER, replication="true", application_name=spec.name)
+    return Command((*_bare_psql(spec), f"--dbname={where}", f"--command={command}"), purpose=purpose)
+
+
+def replication_login(spec: InstanceSpec) -> Command:
+    """A real replication login from the standby's place. Prints system identifier, timeline, LSN (`facts.parse_identify_system`)."""
+    return replication_psql(spec, "IDENTIFY_SYSTEM", purpose=f"Log in to {_upstream(spec).name} as the replication role")
+
+
+def _bare_psql(spec: InstanceSpec) -> tuple[str, ...]:
+    return (
+        f"{spec.bindir}/psql",
+        "--no-psqlrc",
+        "--no-password",
+        "--quiet",
+        "--tuples-only",
+        "--no-align",
+        "--set=ON_ERROR_STOP=1",
+    )
+
+
+def _upstream(spec: InstanceSpec) -> Upstream:
+    assert spec.upstream is not None, f"{spec.name} has no upstream"
+    return spec.upstream

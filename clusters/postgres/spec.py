@@ -1,0 +1,159 @@
+"""What the panel declares of one instance, as plain values, and where its files lie.
+
+Everything else in this package is a function of these values. Making a spec validates every value that goes into a
+path, a file or a command line, so that nothing below has to doubt them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from clusters.postgres import names
+
+Role = Literal["primary", "standby"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where one instance of a cluster is reached."""
+
+    name: str
+    address: str
+    port: int
+
+    def __post_init__(self) -> None:
+        names.object_name(self.name)
+        names.host_address(self.address)
+        names.port(self.port)
+
+
+@dataclass(frozen=True)
+class Upstream(Member):
+    """Whom a standby follows, and the slot there that keeps its WAL."""
+
+    slot: str
+
+
+@dataclass(frozen=True)
+class InstanceSpec:
+    """One instance of a cluster. Raises `names.NameRefused` for a value that could not be used safely."""
+
+    cluster: str
+    name: str
+    server: str
+    address: str
+    port: int
+    base_directory: str
+    bindir: str
+    major: int
+    database: str
+    owner_role: str
+    replication_role: str
+    panel_role: str
+    role: Role
+    upstream: Upstream | None
+    members: tuple[Member, ...]  # every member of the cluster, itself among them
+    client_networks: tuple[str, ...] = ()
+    panel_networks: tuple[str, ...] = ("127.0.0.1/32",)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for value, what in ((self.cluster, "cluster"), (self.name, "name"), (self.server, "server")):
+            names.object_name(value, what)
+        names.host_address(self.address)
+        names.port(self.port)
+        names.base_directory(self.base_directory)
+        names.directory(self.bindir, "bindir")
+        names.database_name(self.database)
+        for role in (self.owner_role, self.replication_role, self.panel_role):
+            names.role_name(role)
+        for network in (*self.client_networks, *self.panel_networks):
+            names.cidr(network)
+        for setting, value in self.settings.items():
+            names.setting(setting, value, self.major)
+
+    @property
+    def member(self) -> Member:
+        return Member(self.name, self.address, self.port)
+
+    @property
+    def cluster_directory(self) -> str:
+        return f"{self.base_directory.rstrip('/')}/{self.cluster}"
+
+    @property
+    def directory(self) -> str:
+        return f"{self.cluster_directory}/{self.name}"
+
+    @property
+    def conf_directory(self) -> str:
+        return f"{self.directory}/conf"
+
+    @property
+    def config_file(self) -> str:
+        return f"{self.conf_directory}/postgresql.conf"
+
+    @property
+    def hba_file(self) -> str:
+        return f"{self.conf_directory}/pg_hba.conf"
+
+    @property
+    def replication_file(self) -> str:
+        """What belongs to this node alone; outside the data directory, so that no base backup or rewind overwrites it."""
+        return f"{self.conf_directory}/replication.conf"
+
+    @property
+    def secrets_directory(self) -> str:
+        return f"{self.directory}/secrets"
+
+    @property
+    def passfile(self) -> str:
+        """The replication role's password for every member (libpq password file)."""
+        return f"{self.secrets_directory}/passfile"
+
+    @property
+    def superuser_passfile(self) -> str:
+        """The superuser's password for the socket of this instance (libpq password file)."""
+        return f"{self.secrets_directory}/superuser_passfile"
+
+    @property
+    def pwfile(self) -> str:
+        """The superuser's password as initdb reads it; needed during initdb only."""
+        return f"{self.secrets_directory}/initdb_password"
+
+    @property
+    def state_directory(self) -> str:
+        return f"{self.directory}/state"
+
+    @property
+    def data_directory(self) -> str:
+        return f"{self.directory}/volumes/postgres/data"
+
+    @property
+    def log_directory(self) -> str:
+        return f"{self.directory}/log"
+
+    @property
+    def log_file(self) -> str:
+        return f"{self.log_directory}/postgresql.log"
+
+    @property
+    def socket_directory(self) -> str:
+        return f"{self.base_directory.rstrip('/')}/.run/{self.port}"
+
+    def quarantine_directory(self, job_id: int) -> str:
+        """Where the instance's directory goes when it leaves the cluster."""
+        return f"{self.cluster_directory}/quarantine/{self.name}-{job_id}"
+
+    @property
+    def token_file(self) -> str:
+        return f"{self.cluster_directory}/.token"
+
+    @property
+    def units_directory(self) -> str:
+        return f"{self.cluster_directory}/.units"
+
+    def clone_directory(self, job_id: int) -> str:
+        """Where a base backup grows, beside the data directory: it is put into place by one rename."""
+        return f"{self.data_directory}.clone-{job_id}"
