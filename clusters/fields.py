@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
@@ -52,7 +52,13 @@ def decrypt(token: str) -> Secret:
         ) from error
 
 
-class EncryptedField(models.TextField):  # type: ignore[type-arg]  # not subscriptable at run time
+if TYPE_CHECKING:
+    _TextOfSecret = models.TextField[Secret, Secret]
+else:
+    _TextOfSecret = models.TextField  # not subscriptable at run time
+
+
+class EncryptedField(_TextOfSecret):
     """A text column that holds ciphertext. Reads give a `Secret` (or None), writes take one; a plain str is refused."""
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Secret | None:

@@ -5,8 +5,8 @@
     target = form.declare()               # in the caller's transaction; puts down the rows the job is about
     form.params()                         # JSON for Job.params, without secrets
 
-`cleaned_data` is plain JSON without secrets too; the rows it names are at `form.server`, `form.cluster` and
-`form.instance`. `declare` may still refuse (somebody else was faster): ValidationError with a `message_dict`.
+`cleaned_data` is plain JSON without secrets too; the rows it names are in `form.target`. `declare` may still refuse
+(somebody else was faster): ValidationError with a `message_dict`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from clusters.models import Cluster, Instance, ReplicationPair, Server
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, majors_installed, panel_ports
 from clusters.postgres import names
+from clusters.postgres.settings import setting
 from clusters.secrets import Secret
 
 LOCAL_NETWORKS = ["127.0.0.1/32", "::1/128"]
@@ -58,22 +59,22 @@ class SentenceForm(forms.Form):
 
 
 class RequestForm(SentenceForm):
-    """What every request has: names that lead to rows, a reason, and for some kinds a typed confirmation."""
+    """What every request has: names that lead to rows (`target`, once valid), a reason, and for some kinds a typed confirmation."""
 
     #: Not parameters of the job: they have places of their own.
     APART: ClassVar = frozenset({"reason", "confirm"})
 
-    server: Server | None = None
-    cluster: Cluster | None = None
-    instance: Instance | None = None
-
     reason = CheckedField(names.reason, label=gettext_lazy("Reason"), required=False)
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.target = Target()
 
     def params(self) -> dict[str, Any]:
         return {name: value for name, value in self.cleaned_data.items() if name not in self.APART}
 
     def declare(self) -> Target:
-        return Target(self.cluster, self.instance, self.server)
+        return self.target
 
     def clean(self) -> dict[str, Any]:
         self._resolve()
@@ -85,8 +86,8 @@ class RequestForm(SentenceForm):
 
     def confirmation(self) -> str:
         """The text a person types to confirm: the name of what is acted on."""
-        target = self.instance or self.cluster
-        return target.name if target else ""
+        row = self.target.instance or self.target.cluster
+        return row.name if row else ""
 
     def _confirm(self) -> None:
         if self.cleaned_data.get("confirm") != self.confirmation():
@@ -94,11 +95,16 @@ class RequestForm(SentenceForm):
 
     def _resolve(self) -> None:
         """Rows for the names of this form."""
-        self.server = self._row("server", Server.objects.all(), _("There is no server of this name. See: server list."))
-        self.cluster = self._row("cluster", Cluster.objects.all(), _("There is no cluster of this name. See: cluster list."))
-        if self.cluster and "cluster" in self.fields:
-            rows = self.cluster.instances.select_related("server")
-            self.instance = self._row("instance", rows, _("This cluster has no instance of this name. See: cluster show."))
+        server = self._row("server", Server.objects.all(), _("There is no server of this name. See: server list."))
+        cluster = self._row("cluster", Cluster.objects.all(), _("There is no cluster of this name. See: cluster list."))
+        self.target = Target(cluster, self._instance("instance", cluster), server)
+
+    def _instance(self, field: str, cluster: Cluster | None) -> Instance | None:
+        if cluster is None:
+            return None
+        rows = cluster.instances.select_related("server")
+        found: Instance | None = self._row(field, rows, _("This cluster has no instance of this name. See: cluster show."))
+        return found
 
     def _row(self, field: str, rows: Any, sentence: str) -> Any:
         name = self.cleaned_data.get(field)
@@ -149,7 +155,7 @@ def _servers() -> list[tuple[str, str]]:
 
 
 def _server_field() -> CheckedField:
-    return _name(gettext_lazy("Server"), widget=forms.Select(choices=_servers))
+    return _name(gettext_lazy("Server"), widget=forms.Select(choices=_servers))  # type: ignore[arg-type]  # callables are fine
 
 
 class ServerForm(SentenceForm):
@@ -186,7 +192,7 @@ class InstanceRequest(ClusterRequest):
     instance = _hidden(gettext_lazy("Instance"))
 
     def _check(self) -> None:
-        if self.instance and self.instance.lifecycle == Lifecycle.PLANNED:
+        if self.target.instance and self.target.instance.lifecycle == Lifecycle.PLANNED:
             self.add_error("instance", _("This instance is not made yet. Wait for the job that makes it, or remove the instance."))
 
 
@@ -206,9 +212,10 @@ class ConfirmedClusterRequest(ClusterRequest):
 
 class RemoveStandbyRequest(ConfirmedInstanceRequest):
     def _check(self) -> None:
-        if self.instance and self.instance.role == Instance.Role.PRIMARY:
+        instance = self.target.instance
+        if instance and instance.role == Instance.Role.PRIMARY:
             self.add_error("instance", _("This is the primary. Only a standby can be removed; to give up all of it, remove the cluster."))
-        followers = ReplicationPair.objects.filter(upstream=self.instance).values_list("standby__name", flat=True)
+        followers = ReplicationPair.objects.filter(upstream=instance).values_list("standby__name", flat=True)
         if followers:
             self.add_error("instance", _("%(names)s follow this standby. Remove them first.") % {"names": ", ".join(followers)})
 
@@ -221,7 +228,7 @@ class PlacedRequest(RequestForm):
     bindir = _bindir()
 
     def _check_place(self, major: int) -> None:
-        port, server = self.cleaned_data.get("port"), self.server
+        port, server = self.cleaned_data.get("port"), self.target.server
         if server is None:
             return
         self._try("bindir", bindir_choose, server, major, self.cleaned_data.get("bindir"))
@@ -281,22 +288,23 @@ class CreateClusterRequest(PlacedRequest):
             self._check_settings(values["settings"], values["postgres_major"])
 
     def _newest_major(self) -> int | None:
-        majors = majors_installed(self.server) if self.server else []
+        server = self.target.server
+        majors = majors_installed(server) if server else []
         if not majors:
-            self._try("server", bindir_choose, self.server, 0)
+            self._try("server", bindir_choose, server, 0)
         return majors[0] if majors else None
 
     def _check_settings(self, settings: dict[str, str], major: int) -> None:
         for name, value in settings.items():
-            self._try("settings", names.setting, name, value, major)
+            self._try("settings", setting, name, value, major)
 
     def declare(self) -> Target:
-        values = self.params()
-        if self.server is None:
+        values, server = self.params(), self.target.server
+        if server is None:
             raise TypeError("declare is for a form that is valid")
         cluster, primary = services.cluster_declare(
             name=values["name"],
-            server=self.server,
+            server=server,
             postgres_major=values["postgres_major"],
             database=values["database"],
             owner_role=values["owner_role"],
@@ -307,7 +315,7 @@ class CreateClusterRequest(PlacedRequest):
             client_networks=values["client_networks"],
             settings=values["settings"],
         )
-        return Target(cluster, primary, self.server)
+        return Target(cluster, primary, server)
 
 
 class AddStandbyRequest(PlacedRequest):
@@ -320,11 +328,11 @@ class AddStandbyRequest(PlacedRequest):
         required=False,
         help_text=gettext_lazy("For example 50M (per second). Empty: as fast as it goes."),
     )
-    upstream_instance: Instance | None = None
+    upstream_row: Instance | None = None
 
     def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(data, **options)
-        self.fields["upstream"].widget = forms.Select(choices=self._upstreams)
+        self.fields["upstream"].widget = forms.Select(choices=self._upstreams)  # type: ignore[arg-type]  # callables are fine
 
     def _upstreams(self) -> list[tuple[str, Any]]:
         name = self.data.get("cluster") or self.initial.get("cluster") or ""
@@ -333,41 +341,33 @@ class AddStandbyRequest(PlacedRequest):
 
     def _resolve(self) -> None:
         super()._resolve()
-        if self.cluster is None:
-            return
-        rows = self.cluster.instances.select_related("server")
+        cluster = self.target.cluster
         if self.cleaned_data.get("upstream"):
-            self.upstream_instance = self._row("upstream", rows, _("This cluster has no instance of this name. See: cluster show."))
-        else:
-            self.upstream_instance = rows.filter(role=Instance.Role.PRIMARY).first()
+            self.upstream_row = self._instance("upstream", cluster)
+        elif cluster:
+            self.upstream_row = cluster.instances.select_related("server").filter(role=Instance.Role.PRIMARY).first()
 
     def _check(self) -> None:
-        if self.cluster is None or self.upstream_instance is None:
-            self.add_error("upstream", _("This cluster has no primary to copy from. Finish the job that creates it first."))
+        cluster, values = self.target.cluster, self.cleaned_data
+        if cluster is None or self.upstream_row is None or self.upstream_row.lifecycle != Lifecycle.READY:
+            self.add_error("upstream", _("There is nothing to copy from yet: wait for the job that makes that instance."))
             return
-        values, taken = self.cleaned_data, set(self.cluster.instances.values_list("name", flat=True))
-        values["upstream"] = self.upstream_instance.name
-        values["name"] = values.get("name") or next(name for n in range(1, 10**6) if (name := f"node{n}") not in taken)
+        taken = set(cluster.instances.values_list("name", flat=True))
+        values["upstream"] = self.upstream_row.name
+        values["name"] = values.get("name") or next(name for n in range(1, len(taken) + 2) if (name := f"node{n}") not in taken)
         if values["name"] in taken:
             self.add_error("name", _("This cluster has an instance of this name already. Choose another name."))
-        if self.upstream_instance.lifecycle != Lifecycle.READY:
-            self.add_error("upstream", _("This instance is not made yet. Wait for the job that makes it."))
-        self._check_place(self.cluster.postgres_major)
+        self._check_place(cluster.postgres_major)
 
     def declare(self) -> Target:
-        if self.server is None or self.cluster is None or self.upstream_instance is None:
+        values, cluster, server, upstream = self.params(), self.target.cluster, self.target.server, self.upstream_row
+        if cluster is None or server is None or upstream is None:
             raise TypeError("declare is for a form that is valid")
-        values = self.params()
         standby = services.instance_declare(
-            cluster=self.cluster,
-            server=self.server,
-            name=values["name"],
-            role=Instance.Role.STANDBY,
-            port=values["port"],
-            bindir=values["bindir"],
+            cluster=cluster, server=server, name=values["name"], role=Instance.Role.STANDBY, port=values["port"], bindir=values["bindir"]
         )
-        services.pair_declare(upstream=self.upstream_instance, standby=standby)
-        return Target(self.cluster, standby, self.server)
+        services.pair_declare(upstream=upstream, standby=standby)
+        return Target(cluster, standby, server)
 
 
 #: Kind of job -> the form that validates a request for it.

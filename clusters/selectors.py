@@ -100,7 +100,7 @@ def server_show(name: str) -> ServerShow:
 def connection_string(cluster: Cluster, instances: list[Instance], *, user: str = "", **params: str) -> str:
     """A libpq URI of these instances; they need their servers loaded."""
     hosts = [Member(row.name, row.server.address, row.port) for row in instances]
-    return uri(hosts, user or cluster.owner_role, cluster.database, **params)
+    return uri(hosts, user or cluster.owner_role, cluster.database, None, **params)
 
 
 # -- what the files and commands of an instance are made from
@@ -124,7 +124,7 @@ def instance_spec(instance: Instance) -> InstanceSpec:
         owner_role=cluster.owner_role,
         replication_role=cluster.replication_role,
         panel_role=cluster.panel_role,
-        role=instance.role,
+        role="primary" if instance.role == Instance.Role.PRIMARY else "standby",
         upstream=_upstream(pair) if pair else None,
         members=tuple(Member(name=row.name, address=row.server.address, port=row.port) for row in members),
         client_networks=tuple(cluster.client_networks),

@@ -143,7 +143,7 @@ def _form(
 
 def _refusal(error: IntegrityError | ValidationError, form: RequestForm, chosen: Kind) -> Exception:
     """The cluster is held, somebody was faster, or else a fault of ours that must be seen as one."""
-    holder = holder_of(form.cluster) if chosen.mutating else None
+    holder = holder_of(form.target.cluster) if chosen.mutating else None
     if holder:
         return Busy(holder)
     if isinstance(error, ValidationError):
@@ -158,7 +158,7 @@ def _refusal(error: IntegrityError | ValidationError, form: RequestForm, chosen:
 
 def _prepared(form: RequestForm, chosen: Kind, actor: Actor, key: str | None) -> Job:
     """The job, its target declared and its plan made; not stored yet."""
-    holder = holder_of(form.cluster) if chosen.mutating else None
+    holder = holder_of(form.target.cluster) if chosen.mutating else None
     if holder:
         raise Busy(holder)
     target = form.declare()

@@ -97,4 +97,4 @@ def _check(name: str, scope: str, days: int) -> None:
     if not 0 < days <= MAX_DAYS:
         refused["days"] = _("days: a token lasts at least 1 and at most %(days)d days.") % {"days": MAX_DAYS}
     if refused:
-        raise ValidationError(refused)  # type: ignore[arg-type]  # the stubs want lists
+        raise ValidationError(refused)
