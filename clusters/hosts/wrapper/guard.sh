@@ -1,0 +1,83 @@
+# The wrapper. It is never installed: the panel sends it with each request as
+#     sh -c SCRIPT pgreplica FENCE TOKEN PATIENCE VERB ARGUMENTS...
+# FENCE is the cluster's token file, or empty when nothing is changed. Under its lock an older TOKEN than the stored one is refused
+# (exit 75, nothing done), an equal one accepted, a newer one stored durably. Short commands keep the lock until they end; detached
+# ones (units) until their receipt is written. Refusals of the wrapper are one line on standard error, marked, exit 75 or 76.
+umask 077
+cd / || exit 76
+
+fail() { # WORD DETAIL
+    printf 'pgreplica-wrapper: %s\n' "$*" >&2
+    exit 76
+}
+
+# A tenth of a second; a whole one where sleep takes no fractions. Counts tenths in $waited.
+pause() {
+    if sleep 0.1 2>/dev/null; then waited=$((waited + 1)); else sleep 1 && waited=$((waited + 10)); fi
+}
+
+# durable PATH: what was written to PATH survives a power cut. Old `sync` programs take no path and write everything back.
+durable() {
+    sync "$1" 2>/dev/null && return
+    sync / 2>/dev/null && fail fsync "$1"
+    sync
+}
+
+parent_of() { # PATH: sets $parent
+    parent=${1%/*}
+    parent=${parent:-/}
+}
+
+lock_by_flock() { # FILE
+    true >>"$1" || fail lock "$1"
+    exec 9>>"$1"
+    until flock -n 9; do
+        [ "$waited" -lt "$patience" ] || fail busy "$(cat "$1")"
+        pause
+    done
+    printf '%s %s\n' "$$" "$verb" >"$1"
+}
+
+# Without flock: a file that is made by link(2), complete from the first moment, and names its holder.
+lock_by_link() { # FILE
+    lock_file="$1.held"
+    printf '%s %s\n' "$$" "$(mark $$)" >"$lock_file.$$" || fail lock "$1"
+    trap 'rm -f "$lock_file.$$"' EXIT
+    trap 'exit 143' TERM INT HUP
+    until ln "$lock_file.$$" "$lock_file" 2>/dev/null; do
+        if ! alive "$lock_file" && mkdir "$lock_file.steal" 2>/dev/null; then
+            # Looked at again: between the look and the mkdir another may have taken it over and be at work.
+            alive "$lock_file" || rm -f "$lock_file"
+            rmdir "$lock_file.steal"
+            continue
+        fi
+        [ "$waited" -lt "$patience" ] || fail busy "$(cat "$lock_file")"
+        pause
+    done
+    trap 'rm -f "$lock_file" "$lock_file.$$"' EXIT
+}
+
+store_token() {
+    printf '%s\n' "$token" >"$fence.new" && durable "$fence.new" && mv -f "$fence.new" "$fence" || fail token-file "$fence"
+    durable "$parent"
+}
+
+guard() {
+    waited=0
+    parent_of "$fence"
+    [ -d "$parent" ] || mkdir -p "$parent" || fail lock "$fence"
+    if command -v flock >/dev/null; then lock_by_flock "$fence.lock"; else lock_by_link "$fence.lock"; fi
+    stored=
+    if [ -e "$fence" ]; then
+        read -r stored <"$fence" || fail token-file "$fence"
+        case $stored in '' | *[!0-9]*) fail token-file "$fence" ;; esac
+        if [ "$token" -lt "$stored" ]; then
+            printf 'pgreplica-wrapper: token %s\n' "$stored" >&2
+            exit 75
+        fi
+    fi
+    [ "$token" = "$stored" ] || store_token
+}
+
+# exec in a subshell: a program is run, never a builtin or a function of this script, and it does not inherit the lock.
+verb_run() { (exec "$@" 9>&-); }

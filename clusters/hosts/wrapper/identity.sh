@@ -1,0 +1,32 @@
+# Which process a number means: "<pid> <mark>", the mark being the start time, so that a recycled number is told apart.
+
+# mark PID: prints the mark of a live process; fails when there is none. A zombie has ended: it counts as none.
+mark() {
+    if [ -r /proc/self/stat ]; then
+        [ -r "/proc/$1/stat" ] || return 1
+        mark_text=
+        while IFS= read -r mark_line || [ -n "$mark_line" ]; do
+            mark_text="$mark_text $mark_line"
+        done 2>/dev/null <"/proc/$1/stat" || return 1
+        # The name stands in brackets and may hold anything; field 3 (state) comes after the last bracket, field 22 is the start time.
+        set -f
+        # shellcheck disable=SC2086
+        set -- ${mark_text##*') '}
+        set +f
+        case ${1:-Z} in Z | X | x) return 1 ;; esac
+        mark_boot=
+        [ ! -r /proc/sys/kernel/random/boot_id ] || read -r mark_boot </proc/sys/kernel/random/boot_id
+        printf '%s:%s\n' "$mark_boot" "${20}"
+    else
+        mark_text=$(LC_ALL=C ps -o stat= -o lstart= -p "$1" 2>/dev/null) || return 1
+        case $mark_text in '' | [ZX]* | ' '*[ZX]' '*) return 1 ;; esac
+        printf 'ps:%s\n' "${mark_text#* }" | tr -s ' ' _
+    fi
+}
+
+# alive FILE: whether the process that a receipt names still runs.
+alive() {
+    [ -r "$1" ] || return 1
+    read -r alive_pid alive_mark <"$1" || return 1
+    [ -n "$alive_mark" ] && [ "$(mark "$alive_pid")" = "$alive_mark" ]
+}
