@@ -60,13 +60,13 @@ def panel_ports(server: Server) -> set[int]:
     """The TCP ports the panel itself uses on this server: its page, its database, its broker."""
     if server.connection != Server.Connection.LOCAL:
         return set()
-    broker = urlsplit(settings.REDIS_URL)
-    ports = [settings.DATABASES["default"].get("PORT"), broker.port if broker.scheme.startswith("redis") else None, _page_port()]
-    return {int(port) for port in ports if port}
-
-
-def _page_port() -> int | None:
-    return getattr(settings, "PANEL_PORT", None)
+    database, broker = settings.DATABASES["default"], urlsplit(settings.REDIS_URL)
+    places = [
+        (database.get("HOST"), database.get("PORT")),
+        (broker.hostname, broker.port),
+        ("localhost", getattr(settings, "PAGE_PORT", 0)),
+    ]
+    return {int(port) for host, port in places if port and host in ("localhost", "127.0.0.1", "::1")}
 
 
 def _no_such_major(server: Server, major: int) -> str:

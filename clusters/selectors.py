@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, TypedDict
 
@@ -10,6 +11,7 @@ from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
 
 from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
 from clusters.models.cluster import Lifecycle
+from clusters.postgres.names import OBJECT_NAME
 from clusters.postgres.quoting import uri
 from clusters.postgres.spec import InstanceSpec, Member, Upstream
 
@@ -249,5 +251,5 @@ def _server_shown(server: Server) -> ServerShow:
 
 
 def _storable(name: str) -> str:
-    """PostgreSQL cannot compare with a NUL: such a name is one that no row has."""
-    return "" if "\x00" in name else name
+    """The name, or "" for a text that no row can have: PostgreSQL cannot even compare with some of them (NUL)."""
+    return name if re.fullmatch(OBJECT_NAME, name) else ""
