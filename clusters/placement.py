@@ -64,7 +64,7 @@ def panel_ports(server: Server) -> set[int]:
     places = [
         (database.get("HOST"), database.get("PORT")),
         (broker.hostname, broker.port),
-        ("localhost", getattr(settings, "PAGE_PORT", 0)),
+        ("localhost", settings.PAGE_PORT),
     ]
     return {int(port) for host, port in places if port and host in ("localhost", "127.0.0.1", "::1")}
 

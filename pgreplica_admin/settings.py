@@ -25,6 +25,8 @@ DEBUG = env.bool("PGREPLICA_DEBUG", False)
 ALLOWED_HOSTS = env.list("PGREPLICA_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("PGREPLICA_TRUSTED_ORIGINS", default=[])
 
+PAGE_PORT = env.int("PGREPLICA_PORT", 8080)  # no instance on this machine is given it
+
 # -- served over TLS (by a proxy in front): cookies only over TLS, and browsers are told to stay there
 TLS = env.bool("PGREPLICA_TLS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = TLS
