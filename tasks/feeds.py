@@ -76,6 +76,7 @@ class Feed:
         self.job_id: int = snapshot["id"]
         self.ring = Ring(snapshot["last_event"])
         self.state = state_frame(snapshot)
+        self._shown = _shown(snapshot)
         self.over: bool = snapshot["ended"]  # the job has ended and the ring reaches its last line
         self.closed = False  # no more reading: the process stops, or reading failed
         self.viewers = 0
@@ -102,18 +103,20 @@ class Feed:
         due = self._state_due - time.monotonic()
         if due > 0:
             rows = await read(events_after, self.job_id, self.ring.last, BULK)
-            self._publish(self.state, rows)
+            self._publish(rows)
             return 0 if len(rows) == BULK else min(due, self._poll())
         snapshot, rows = await read(look, self.job_id, self.ring.last)
         self._state_due = time.monotonic() + STATE_SECONDS
         self.over = snapshot is None or (snapshot["ended"] and len(rows) < BULK)
-        self._publish(state_frame(snapshot) if snapshot else self.state, rows)
+        self._publish(rows, snapshot)
         return 0 if len(rows) == BULK else self._poll()
 
-    def _publish(self, state: bytes, rows: list[Row]) -> None:
-        if rows or state != self.state or self.over:
-            self.ring.add(rows)
-            self.state = state
+    def _publish(self, rows: list[Row], snapshot: Snapshot | None = None) -> None:
+        self.ring.add(rows)
+        changed = False
+        if snapshot and (shown := _shown(snapshot)) != self._shown:
+            changed, self._shown, self.state = True, shown, state_frame(snapshot)
+        if rows or changed or self.over:
             self.tell()
 
     def tell(self) -> None:
@@ -137,6 +140,11 @@ class Feed:
         return self.ring.after(number)
 
 
+def _shown(snapshot: Snapshot) -> Snapshot:
+    """What makes a state worth sending: all but the number of the last line, which the lines say themselves."""
+    return {name: value for name, value in snapshot.items() if name != "last_event"}
+
+
 async def watch(feed: Feed, number: int, refusal: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
     """One viewer's stream: everything above `number`, the state whenever it changed, a heartbeat, the end.
 
@@ -153,10 +161,10 @@ async def watch(feed: Feed, number: int, refusal: Callable[[], Awaitable[bytes]]
         frames, number = await feed.frames_after(number)
         for part in packed(frames):
             yield part
-        if not frames and feed.over and number >= feed.ring.last:
+        if not frames and feed.over and number >= feed.ring.last and state is feed.state:
             yield done_frame(number)
             return
-        if not frames:
+        if not frames and not feed.over:
             await _wait(news, beat - time.monotonic())
         if time.monotonic() >= beat:
             beat = time.monotonic() + HEARTBEAT_SECONDS
