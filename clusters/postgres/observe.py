@@ -61,7 +61,7 @@ _WHERE: Final[LiteralString] = """
 
 _REPLICATION: Final[LiteralString] = """
     'senders', (SELECT coalesce(json_agg(row_to_json(sender)), '[]') FROM (
-        SELECT pid, usename AS role, application_name, client_addr::text AS address, state,
+        SELECT pid, usename AS role, application_name, host(client_addr) AS address, state,
                sent_lsn::text, write_lsn::text, flush_lsn::text, replay_lsn::text,
                extract(epoch FROM replay_lag)::float8 AS replay_lag_seconds, sync_state
         FROM pg_catalog.pg_stat_replication ORDER BY pid) AS sender),

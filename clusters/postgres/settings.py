@@ -14,7 +14,7 @@ from clusters.postgres.text import gettext_noop as _
 
 #: They run a program, load a library, or name a file that the server reads or writes.
 RUNS_CODE: Final = re.compile(
-    r".*_command|.*librar.*|.*_path|.*_directory|.*_file|.*_dir|include.*|jit_provider|log_filename|log_destination|logging_collector"
+    r".*_command|.*librar.*|dynamic_library_path|extension_control_path|.*_directory|.*_file|.*_dir|include.*|jit_provider|log_filename|log_destination|logging_collector"
     r"|event_source|dynamic_shared_memory_type|oauth_.*|promote_trigger_file|backtrace_functions|allow_alter_system|allow_system_table_mods"
     r"|allow_in_place_tablespaces|session_replication_role|zero_damaged_pages|ignore_.*|debug_.*|trace_.*|post_auth_delay|pre_auth_delay"
 )

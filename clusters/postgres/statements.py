@@ -65,9 +65,10 @@ class Call:
         return display(self.statement, self.identifiers, self.literals)
 
 
-def script(*calls: Call) -> Secret:
-    """One psql script of several calls on the same database, in order. A Secret, since it may hold verifiers."""
-    return Secret("".join(f"{_ended(call.render().as_string(None))}\n" for call in calls))
+def script(*calls: Call) -> str | Secret:
+    """One psql script of several calls on the same database, in order. A Secret as soon as one of its values is."""
+    text = "".join(f"{_ended(call.render().as_string(None))}\n" for call in calls)
+    return Secret(text) if any(isinstance(value, Secret) for call in calls for value in call.literals.values()) else text
 
 
 def _ended(text: str) -> str:
