@@ -261,4 +261,10 @@ CREATE_SLOT: Final = Statement(
     "CREATE_REPLICATION_SLOT {slot} PHYSICAL RESERVE_WAL",
     "replication",
 )
+DROP_SLOT_IF_FREE: Final = Statement(
+    "drop_slot_if_free",
+    "Drop a slot that nobody uses",
+    "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot} AND NOT active",
+    "superuser",
+)
 DROP_SLOT: Final = Statement("drop_slot", "Drop the standby's slot", "DROP_REPLICATION_SLOT {slot}", "replication")
