@@ -16,11 +16,16 @@ def argv_checked(argv: Sequence[str]) -> list[str]:
     """A command as it can be executed: a program name and words without NUL."""
     if isinstance(argv, str) or not argv or not all(isinstance(word, str) for word in argv):
         raise ArgumentRefused(_("A command must be a list of words."))
-    if any("\0" in word for word in argv):
-        raise ArgumentRefused(_("A word of the command holds a NUL character."))
     if not argv[0] or argv[0].startswith("-"):
         raise ArgumentRefused(_("“%(program)s” cannot be the name of a program."), program=inert(argv[0]))
-    return list(argv)
+    return list(words_checked(argv))
+
+
+def words_checked(words: Sequence[str]) -> Sequence[str]:
+    """Words as they can stand in a command: no NUL."""
+    if any("\0" in word for word in words):
+        raise ArgumentRefused(_("A word of the command holds a NUL character."))
+    return words
 
 
 def env_checked(env: Mapping[str, str] | None) -> dict[str, str]:

@@ -22,7 +22,7 @@ _ = gettext_noop
 
 def inert(text: str, limit: int = 300) -> str:
     """`text` from a machine as it may stand in a sentence: one line, no control or direction characters, at most `limit` characters."""
-    line = _UNSHOWN.sub(" ", text).strip()
+    line = _UNSHOWN.sub(" ", text.encode("utf-8", "replace").decode()).strip()
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
@@ -79,12 +79,11 @@ class TokenRefused(HostError):
 class LockBusy(HostError):
     """Another guarded command of the cluster is still running on the machine. Nothing was done."""
 
-    def __init__(self, path: str, holder: str) -> None:
+    def __init__(self, holder: str) -> None:
         super().__init__(
-            _("Another command of this cluster is still running on the server (it holds %(path)s: %(holder)s), so nothing was done."),
+            _("Another command of this cluster is still running on the server, so nothing was done. It holds %(holder)s"),
             _("Wait until it has ended, or stop that process, then resume the job."),
-            path=inert(path),
-            holder=inert(holder) or "?",
+            holder=inert(holder),
         )
 
 

@@ -6,20 +6,22 @@ import errno
 import os
 import pwd
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from clusters.hosts.errors import HostError, MachineUnreachable, UserRefused, inert
+from clusters.hosts.errors import HostError, UserRefused, inert
 from clusters.hosts.errors import gettext_noop as _
+from clusters.hosts.files import FileVerbs
 from clusters.hosts.machine import Machine
-from clusters.hosts.shell import ShellMachine
-from clusters.hosts.spawn import Sink, spawn
+from clusters.hosts.shell import Call, Sink
+from clusters.hosts.spawn import NotStarted, spawn
+from clusters.hosts.units import UnitVerbs
 
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class LocalMachine(ShellMachine):
+class LocalMachine(FileVerbs, UnitVerbs):
     """This machine, as the system user `run_as` (needs root), or as the user the panel runs as when that is empty."""
 
     def __init__(self, run_as: str = "", *, search_path: str = SYSTEM_PATH) -> None:
@@ -28,30 +30,19 @@ class LocalMachine(ShellMachine):
     def __repr__(self) -> str:
         return f"LocalMachine({self.run_as!r})"
 
-    def stream(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | None,
-        env: Mapping[str, str],
-        timeout: float,
-        out: Sink,
-        err: Sink,
-        as_owner: bool = True,
-    ) -> int:
-        user = self._user() if as_owner else pwd.getpwuid(os.geteuid())
+    def stream(self, call: Call, out: Sink, err: Sink) -> int:
+        user = self._user() if call.as_owner else pwd.getpwuid(os.geteuid())
         # Nothing of the panel's own environment reaches a command: it holds keys and addresses.
-        whole = {"PATH": self.search_path, "HOME": user.pw_dir, "LC_ALL": "C", "LANG": "C", **env}
+        env = {"PATH": self.search_path, "HOME": user.pw_dir, "LC_ALL": "C", "LANG": "C", **call.env}
+        options = {"env": env, "cwd": "/", "umask": 0o077, **_changing_to(user)}
         try:
-            return spawn(argv, stdin=stdin, timeout=timeout, out=out, err=err, env=whole, cwd="/", umask=0o077, **_changing_to(user))
-        except PermissionError as error:
-            if error.errno == errno.EPERM:
-                raise self._cannot_change() from error
-            return _not_started(err, argv, 126, error)
-        except FileNotFoundError as error:
-            return _not_started(err, argv, 127, error)
-        except OSError as error:
-            return _not_started(err, argv, 126, error)
+            return spawn(call.argv, stdin=call.stdin, timeout=call.timeout, out=out, err=err, **options)
+        except NotStarted as failure:
+            if failure.number == errno.EPERM:
+                raise self._cannot_change() from failure
+            # As a shell would say it, so that a missing program looks the same on every kind of machine.
+            err(f"{call.argv[0]}: {os.strerror(failure.number)}\n".encode("utf-8", "replace"))
+            return 127 if failure.number == errno.ENOENT else 126
 
     def owner(self) -> str:
         user = self._user()
@@ -61,17 +52,17 @@ class LocalMachine(ShellMachine):
         return os.environ.get("PATH", "") or self.search_path
 
     def port_free(self, address: str, port: int) -> bool:
-        """Tries to bind, as a server would. Raises HostError when the address is not this machine's."""
+        """Tries to listen, as a server would. Raises HostError when the address is not this machine's."""
         try:
             targets = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError as error:
-            raise MachineUnreachable(
-                _("The address %(address)s could not be resolved: %(said)s"),
-                _("Correct the server's address."),
-                address=inert(address),
-                said=inert(str(error)),
-            ) from error
-        return all(_can_bind(family, target) for family, _type, _protocol, _name, target in targets)
+            raise _no_listening(address, port, error) from error
+        answers = [_try_to_listen(family, target) for family, _type, _protocol, _name, target in targets]
+        # A name may stand for an address family that this machine has not; PostgreSQL goes on without it too.
+        usable = [answer for answer in answers if answer is None or answer.errno == errno.EADDRINUSE]
+        if not usable:
+            raise _no_listening(address, port, answers[0] or OSError())
+        return all(answer is None for answer in usable)
 
     @contextmanager
     def forward(self, address: str, port: int) -> Iterator[tuple[str, int]]:
@@ -108,32 +99,29 @@ def _changing_to(user: pwd.struct_passwd) -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": os.getgrouplist(user.pw_name, user.pw_gid)}
 
 
-def _not_started(err: Sink, argv: Sequence[str], code: int, error: OSError) -> int:
-    """Say it as a shell would, so that a missing program looks the same on every kind of machine."""
-    err(f"{argv[0]}: {os.strerror(error.errno or 0)}\n".encode("utf-8", "replace"))
-    return code
-
-
-def _can_bind(family: int, target: Any) -> bool:
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        # As PostgreSQL does: connections of a server that has ended do not count.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
+def _try_to_listen(family: int, target: Any) -> OSError | None:
+    """What keeps a server from listening there; None when nothing does."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            # As PostgreSQL does: connections of a server that has ended do not count.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind(target)
             listener.listen(1)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return False
-            raise HostError(
-                _("A server could not listen on %(address)s port %(port)s: %(said)s"),
-                _("Give an address of this machine, and a port above 1023."),
-                address=inert(str(target[0])),
-                port=target[1],
-                said=inert(os.strerror(error.errno or 0)),
-            ) from error
-    return True
+    except OSError as error:
+        return error
+    return None
+
+
+def _no_listening(address: str, port: int, error: OSError) -> HostError:
+    return HostError(
+        _("A server could not listen on %(address)s port %(port)s: %(said)s"),
+        _("Give an address of this machine, and a port above 1023."),
+        address=inert(address),
+        port=port,
+        said=inert(error.strerror or str(error)),
+    )
 
 
 if TYPE_CHECKING:

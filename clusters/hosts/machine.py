@@ -125,7 +125,16 @@ class Machine(Protocol):
         """Make a directory and its missing parents (0700); one that is there already gets `mode`."""
 
     def make_base_directory(self, path: str) -> None:
-        """Make the directory that holds everything, 0700, owned by the machine's user, with whatever right the panel has (root)."""
+        """Make the directory that holds everything, 0700, owned by the machine's user, with whatever right the panel has (root).
+
+        One that is there must be that user's own.
+        """
+
+    def make_owned_directory(self, path: str, owner_file: str, owner_text: str, fence: Fence | None = None) -> bool:
+        """Make a directory (0700, and its missing parents) that holds `owner_file` from its first moment.
+
+        False: it is there, and its `owner_file` holds `owner_text`. Refuses any other that is there.
+        """
 
     def move(self, source: str, target: str, fence: Fence | None = None) -> None:
         """Rename within one file system. Refuses an existing target and a missing source."""

@@ -26,10 +26,10 @@ class Lines:
 
     def __init__(self, on_line: Callable[[str], None] | None = None, keep: int = KEEP_BYTES) -> None:
         self._on_line, self._half = on_line, keep // 2
-        self._line, self._open = bytearray(), False
-        self._head, self._tail = bytearray(), bytearray()
+        self._line = bytearray()
+        self._head, self._tail, self._head_full = bytearray(), bytearray(), False
+        self._last = b""
         self.left_out = 0
-        self.last = ""
 
     def feed(self, chunk: bytes) -> None:
         *whole, rest = chunk.split(b"\n")
@@ -54,21 +54,26 @@ class Lines:
         gap = f"[… {self.left_out} bytes left out …]\n".encode() if self.left_out else b""
         return (self._head + gap + self._tail).decode("utf-8", "replace")
 
+    def last(self) -> str:
+        """The last line that was not empty, complete or not."""
+        return (bounded_line(bytes(self._line)) or self._last).decode("utf-8", "replace")
+
     def _grow(self, piece: bytes) -> None:
         # One byte above the limit is enough to know that the line must be cut.
         self._line += piece[: max(0, LINE_BYTES + 2 - len(self._line))]
 
     def _take(self, raw: bytes, end: bytes = b"\n") -> None:
         line = bounded_line(raw)
+        self._last = line or self._last
         self._keep(line + end)
         if self._on_line:
-            self.last = line.decode("utf-8", "replace")
-            self._on_line(self.last)
+            self._on_line(line.decode())
 
     def _keep(self, line: bytes) -> None:
-        if not self._tail and len(self._head) + len(line) <= self._half:
+        if not self._head_full and len(self._head) + len(line) <= self._half:
             self._head += line
             return
+        self._head_full = True
         self._tail += line
         if len(self._tail) > 2 * self._half:
             self._trim()

@@ -66,7 +66,7 @@ def refusal(returncode: int, stderr: str, token: int = 0) -> HostError | None:
     if returncode == EXIT_TOKEN:
         return TokenRefused(token, inert(detail))
     if word == "busy":
-        return LockBusy(_("its lock"), detail)
+        return LockBusy(detail)
     values = {"path": inert(detail), "said": inert(said), "word": word}
     if word in _PATHS:
         return PathRefused(word, *_PATHS[word], **values)

@@ -7,11 +7,11 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from clusters.hosts.shell import TimedOut
+from clusters.hosts.shell import Sink, TimedOut
 
 _CHUNK: Final = 1 << 16
 #: How long a process group may take to end after TERM, before KILL; and after KILL before it is left to the system.
@@ -20,25 +20,23 @@ _GRACE_SECONDS: Final = 2.0
 _PIPE_BYTES: Final = 1 << 20
 _POLL_SECONDS: Final = 0.02
 
-Sink = Callable[[bytes], None]
+
+class NotStarted(Exception):
+    """The process could not be started; `number` is the errno."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(os.strerror(number))
 
 
 def spawn(argv: Sequence[str], *, stdin: bytes | None, timeout: float, out: Sink, err: Sink, **options: Any) -> int:
     """Run `argv` in a session of its own until it ends; gives subprocess's return code. `options` go to Popen.
 
-    Descendants that keep its pipes open (a server it started) do not hold it up. Raises TimedOut, an OSError when it cannot be
-    started, or what `out` and `err` raise; whatever is raised after the start, its process group is killed first.
+    Descendants that keep its pipes open (a server it started) do not hold it up. Raises NotStarted, TimedOut, or what `out`
+    and `err` raise; whatever is raised after the start, its process group is killed first.
     """
     deadline = time.monotonic() + timeout
-    process = subprocess.Popen(
-        list(argv),
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        bufsize=0,
-        **options,
-    )
+    process = _started(argv, subprocess.DEVNULL if stdin is None else subprocess.PIPE, options)
     try:
         with _Conversation(process, stdin, out, err) as conversation:
             conversation.hold(deadline)
@@ -50,6 +48,15 @@ def spawn(argv: Sequence[str], *, stdin: bytes | None, timeout: float, out: Sink
             if pipe:
                 pipe.close()
     return process.wait()
+
+
+def _started(argv: Sequence[str], stdin: int, options: dict[str, Any]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            list(argv), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, bufsize=0, **options
+        )
+    except OSError as error:
+        raise NotStarted(error.errno or 0) from error
 
 
 class _Conversation:
@@ -149,5 +156,10 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 def _await_end(pid: int) -> None:
     """Wait until the process has ended, at most the grace, without reaping it."""
     deadline = time.monotonic() + _GRACE_SECONDS
-    while time.monotonic() < deadline and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+    while time.monotonic() < deadline and not _has_ended(pid):
         time.sleep(_POLL_SECONDS)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child has ended, without reaping it. Where the system cannot say (macOS), it counts as still there."""
+    return hasattr(os, "waitid") and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None

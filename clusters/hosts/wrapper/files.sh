@@ -48,13 +48,19 @@ verb_tail() { # PATH LIMIT
     tail -c "$2" <"$1"
 }
 
+# staged DIRECTORY: sets $new, a name for what is not complete yet. Under the lock one name does: a killed call leaves at most that.
+staged() {
+    new="${1%/}/.pgreplica.new"
+    [ -n "$fence" ] || new="$new.$$"
+    rm -rf "$new"
+}
+
 verb_write() { # PATH MODE SIZE, the content on standard input
     kind_of "$1"
     case $kind in file | absent) ;; symlink) fail symlink "$1" ;; *) fail not-file "$1" ;; esac
     parent_of "$1"
     [ -d "$parent" ] || fail absent "$parent"
-    new="$parent/.pgreplica-$$.new"
-    rm -f "$new"
+    staged "$parent"
     set -C
     true >"$new" || fail write "$1"
     set +C
@@ -76,17 +82,31 @@ verb_mkdir() { # PATH MODE
     esac
 }
 
-# Runs with the panel's own rights (root), so it changes no directory that somebody else owns.
+# Runs with the panel's own rights (root), so it touches nothing that is there already, and follows no link.
 verb_base() { # PATH OWNER
-    if [ -d "$1" ]; then
-        set -- "$1" "$2" "$(ls -nd "$1" | { read -r _ _ uid _ && echo "$uid"; })"
-        [ "$3" = "${2%:*}" ] || fail not-owned "$1"
-    else
-        # Parents are made as the system makes them, so that the owner can reach its directory.
-        parent_of "$1"
-        (umask 022 && mkdir -p "$parent") && mkdir "$1" && chown "$2" "$1" || fail mkdir "$1"
+    there "$1" && return
+    parent_of "$1"
+    # Parents are made as the system makes them, so that the owner can reach its directory.
+    (umask 022 && mkdir -p "$parent") && mkdir "$1" && chown -h "$2" "$1" || fail mkdir "$1"
+}
+
+is_owned() { # PATH OWNER_FILE OWNER_TEXT
+    [ ! -h "$1/$2" ] && [ -f "$1/$2" ] && [ "$(cat "$1/$2")" = "$3" ]
+}
+
+verb_mkdir_owned() { # PATH OWNER_FILE OWNER_TEXT
+    kind_of "$1"
+    if [ "$kind" = directory ] && is_owned "$@"; then
+        echo already
+        return
     fi
-    chmod 700 "$1"
+    [ "$kind" = absent ] || fail not-owned "$1"
+    parent_of "$1"
+    mkdir -p "$parent" || fail mkdir "$1"
+    staged "$parent"
+    mkdir "$new" && printf '%s\n' "$3" >"$new/$2" && durable "$new/$2" && durable "$new" && mv "$new" "$1" ||
+        fail mkdir "$1"
+    durable "$parent"
 }
 
 device_of() { stat -c %d "$1" 2>/dev/null || stat -f %d "$1"; }
@@ -123,7 +143,7 @@ verb_list() { # PATH: each name followed by a NUL
 verb_remove_tree() { # PATH OWNER_FILE OWNER_TEXT
     kind_of "$1"
     case $kind in absent) echo absent && return ;; directory) ;; *) fail not-directory "$1" ;; esac
-    { [ ! -h "$1/$2" ] && [ -f "$1/$2" ] && [ "$(cat "$1/$2")" = "$3" ]; } || fail not-owned "$1"
+    is_owned "$@" || fail not-owned "$1"
     cd "$1" || fail denied "$1"
     # The owner file goes last, so that a deletion cut short can be taken up again.
     for name in * .[!.]* ..?*; do

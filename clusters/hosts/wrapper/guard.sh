@@ -32,7 +32,7 @@ lock_by_flock() { # FILE
     true >>"$1" || fail lock "$1"
     exec 9>>"$1"
     until flock -n 9; do
-        [ "$waited" -lt "$patience" ] || fail busy "$(cat "$1")"
+        [ "$waited" -lt "$patience" ] || fail busy "$1: process $(cat "$1")"
         pause
     done
     printf '%s %s\n' "$$" "$verb" >"$1"
@@ -51,7 +51,7 @@ lock_by_link() { # FILE
             rmdir "$lock_file.steal"
             continue
         fi
-        [ "$waited" -lt "$patience" ] || fail busy "$(cat "$lock_file")"
+        [ "$waited" -lt "$patience" ] || fail busy "$lock_file: process $(cat "$lock_file")"
         pause
     done
     trap 'rm -f "$lock_file" "$lock_file.$$"' EXIT

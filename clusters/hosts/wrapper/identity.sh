@@ -18,9 +18,11 @@ mark() {
         [ ! -r /proc/sys/kernel/random/boot_id ] || read -r mark_boot </proc/sys/kernel/random/boot_id
         printf '%s:%s\n' "$mark_boot" "${20}"
     else
-        mark_text=$(LC_ALL=C ps -o stat= -o lstart= -p "$1" 2>/dev/null) || return 1
-        case $mark_text in '' | [ZX]* | ' '*[ZX]' '*) return 1 ;; esac
-        printf 'ps:%s\n' "${mark_text#* }" | tr -s ' ' _
+        # shellcheck disable=SC2046
+        set -- $(LC_ALL=C ps -o stat= -o lstart= -p "$1" 2>/dev/null)
+        case ${1:-Z} in [ZX]*) return 1 ;; esac
+        shift
+        printf 'ps:%s\n' "$*" | tr ' ' _
     fi
 }
 
