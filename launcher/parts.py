@@ -1,0 +1,93 @@
+"""The panel's processes: what each is started with, and how one sees that it is ready."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.complaint import CannotStart
+from launcher.postgres import EmbeddedPostgres, environment
+from launcher.process import Program
+from launcher.state import State
+from launcher.valkey import EmbeddedValkey
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+#: As root the worker may warn on every start; it accepts JSON only, which is what the warning is about.
+WARNINGS_OFF = "ignore:You're running the worker with superuser privileges"
+LOGIN_PAGE = "/admin/login/"
+
+
+def database(server: EmbeddedPostgres) -> Program:
+    return Program(
+        "database", server.server_argv(), environment(), server.ready, account=server.account,
+        stop_signal=signal.SIGINT, stop_seconds=60, orphan_signal=signal.SIGINT,  # SIGINT: "fast", it ends sessions and writes a checkpoint
+    )  # fmt: skip
+
+
+def broker(server: EmbeddedValkey) -> Program:
+    quiet = ("Memory overcommit must be enabled", "Received SIGTERM", "ready to exit")
+    return Program("broker", server.server_argv(), environment(), server.ready, orphan_signal=signal.SIGTERM, quiet=quiet)
+
+
+@dataclass(frozen=True)
+class PythonParts:
+    """The project's own processes, all started in the checkout with the same environment."""
+
+    state: State
+    environment: Mapping[str, str]
+
+    def web(self, host: str, port: int) -> Program:
+        arguments = ["--host", host, "--port", str(port), "--timeout-graceful-shutdown", "3", "--lifespan", "off"]
+        quiet = ["--no-access-log", "--no-server-header", "--log-level", "warning"]
+        return self._program(
+            "web", ["uvicorn", "pgreplica_admin.asgi:application", *arguments, *quiet], lambda: answers(host, port), stop_seconds=8
+        )
+
+    def worker(self) -> Program:
+        arguments = ["--pool", "threads", "--concurrency", "8", "--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
+        return self._celery("worker", arguments, stop_seconds=10)
+
+    def beat(self) -> Program:
+        return self._celery("beat", ["--pidfile=", "--loglevel", "WARNING"], stop_seconds=5)
+
+    def first_start(self, ports: Sequence[int]) -> Program:
+        argv = [sys.executable, "manage.py", "first_start", *(f"--port={port}" for port in ports)]
+        return Program("demo", argv, self.environment, lambda: True, directory=CHECKOUT, once=True)
+
+    def _celery(self, name: str, arguments: list[str], stop_seconds: float) -> Program:
+        ready = self.state.ready / name
+        ready.parent.mkdir(parents=True, exist_ok=True)
+        return self._program(
+            name, ["celery", "--quiet", "-A", "pgreplica_admin", name, *arguments], ready.exists,
+            stop_seconds=stop_seconds, ready_file=ready,
+        )  # fmt: skip
+
+    def _program(
+        self, name: str, words: list[str], ready: Callable[[], bool], *, stop_seconds: float, ready_file: Path | None = None
+    ) -> Program:
+        added = {"PGREPLICA_READY_FILE": str(ready_file)} if ready_file else {}
+        before = (lambda: ready_file.unlink(missing_ok=True)) if ready_file else (lambda: None)
+        return Program(
+            name, [sys.executable, "-m", *words], {**self.environment, **added}, ready,
+            directory=CHECKOUT, stop_seconds=stop_seconds, before=before,
+        )  # fmt: skip
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether the login page is served. Raises: CannotStart when it is answered with an error."""
+    reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # reads the option, binds nothing
+    connection = http.client.HTTPConnection(reach, port, timeout=5)
+    try:
+        connection.request("GET", LOGIN_PAGE, headers={"Host": "localhost", "X-Forwarded-Proto": "https"})
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    if status != 200:
+        raise CannotStart(f"the login page answers with error {status}; the last lines of web above say why.")
+    return True

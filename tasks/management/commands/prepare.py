@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+
+from clusters.secrets import Secret
+from tasks.administrator import administrator_ensure
+from tasks.first_start import demo_pending, machine_register
+
+
+class Command(BaseCommand):
+    help = "What every start needs before the panel serves: tables, groups, the secrets' self-test, the first administrator and server."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--administrator", required=True, help="name of the first administrator; the password is read from stdin")
+        parser.add_argument("--base-directory", required=True, help="base directory of this machine as a server")
+        parser.add_argument("--run-as", default="", help="user that PostgreSQL runs as on this machine")
+        parser.add_argument("--demo", action="store_true", help="request the demo cluster, if this is the first start")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Answers with one line of JSON: {"administrator_made": bool, "demo_pending": bool}."""
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("access_setup", stdout=sys.stderr)
+        call_command("secrets_check", stdout=sys.stderr)
+        made = administrator_ensure(options["administrator"], Secret(sys.stdin.readline().strip()))
+        machine_register(base_directory=options["base_directory"], run_as=options["run_as"], demo=options["demo"])
+        self.stdout.write(json.dumps({"administrator_made": made, "demo_pending": demo_pending()}))
