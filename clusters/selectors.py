@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from typing_extensions import TypedDict
 
 from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
 from clusters.models.cluster import Lifecycle

@@ -1,0 +1,51 @@
+"""Request bodies, made from the request forms: one source for page, API and its documentation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from django import forms
+from ninja import Schema
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, create_model
+from pydantic_core import CoreSchema
+
+from clusters.form_fields import LinesField, SettingsField
+from clusters.forms import SentenceForm
+
+_TEXT: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+_LINES: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+_SETTINGS: dict[str, Any] = {"type": "object", "additionalProperties": _TEXT}
+
+
+class Body(Schema):
+    """An object that has only the keys it is known for: a mistyped one is refused, not overlooked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    #: Shown as required in the documentation; the form refuses their absence in its own words.
+    needed: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        return {**schema, "required": list(cls.needed)} if cls.needed else schema
+
+
+def body_of(name: str, form: type[SentenceForm], *, without: tuple[str, ...] = (), **more: Any) -> type[Body]:
+    """The body for a form's fields, less those that the address gives. The form alone checks the values, so any type passes here."""
+    kept = {field: found for field, found in form.base_fields.items() if field not in without}
+    fields: dict[str, Any] = {field: _field(found) for field, found in kept.items()}
+    body: type[Body] = create_model(name, __base__=Body, **fields, **more)
+    body.needed = tuple(field for field, found in kept.items() if found.required)
+    return body
+
+
+def given(body: Schema) -> dict[str, Any]:
+    """What the caller sent, ready for a form; keys they left out are not there."""
+    return body.model_dump(exclude_unset=True)
+
+
+def _field(field: forms.Field) -> tuple[Any, Any]:
+    kind = _LINES if isinstance(field, LinesField) else _SETTINGS if isinstance(field, SettingsField) else _TEXT
+    description = " ".join(str(text) for text in (f"{field.label}." if field.label else "", field.help_text) if text)
+    return Annotated[Any, WithJsonSchema(kind)], Field(default=None, description=description)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Router
+
+from clusters.forms import REQUEST_FORMS
+from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show, instance_get
+from tasks.api.auth import actor, needs
+from tasks.api.bodies import Body, body_of
+from tasks.api.requests import PLAN_HASH, IdempotencyKey, requested
+from tasks.services import job_preview
+from tasks.shown import JobShown
+
+router = Router(tags=["clusters"])
+HERE = ("cluster", "instance")  # what the address names
+
+NewCluster = body_of("NewCluster", REQUEST_FORMS["create_cluster"], **PLAN_HASH)
+NewStandby = body_of("NewStandby", REQUEST_FORMS["add_standby"], without=("cluster",), **PLAN_HASH)
+Reason = body_of("Reason", REQUEST_FORMS["verify"], without=HERE, **PLAN_HASH)
+Confirmed = body_of("Confirmed", REQUEST_FORMS["stop_instance"], without=HERE, **PLAN_HASH)
+
+
+class PlanRequest(Body):
+    """Which kind of job, and what would be sent to ask for it."""
+
+    kind: str
+    data: dict[str, Any] = {}
+
+
+class Plan(Body):
+    plan: list[dict[str, Any]]
+    plan_hash: str
+    params: dict[str, Any]
+
+
+@router.get("/clusters", auth=needs("clusters.view_cluster"), response=list[ClusterShow])
+def clusters(request: HttpRequest) -> Any:
+    """All clusters, with their instances."""
+    return cluster_list()
+
+
+@router.get("/clusters/{name}", auth=needs("clusters.view_cluster"), response=ClusterShow)
+def cluster(request: HttpRequest, name: str) -> Any:
+    """One cluster, with its instances."""
+    return cluster_show(name)
+
+
+@router.post("/clusters", auth=needs("tasks.run_create_cluster"), response={202: JobShown})
+def create(request: HttpRequest, response: HttpResponse, body: NewCluster, key: IdempotencyKey = None) -> Any:  # type: ignore[valid-type]
+    """Create a cluster: its primary."""
+    return requested(request, response, "create_cluster", body, key)
+
+
+@router.delete("/clusters/{name}", auth=needs("tasks.run_remove_cluster"), response={202: JobShown})
+def remove(request: HttpRequest, response: HttpResponse, name: str, confirm: str = "", reason: str = "", key: IdempotencyKey = None) -> Any:
+    """Give up a cluster; its data goes to quarantine. `confirm` is its name once more."""
+    data = {"confirm": confirm, "reason": reason}
+    return requested(request, response, "remove_cluster", data, key, cluster=cluster_get(name))
+
+
+@router.post("/clusters/{name}/standbys", auth=needs("tasks.run_add_standby"), response={202: JobShown})
+def add_standby(request: HttpRequest, response: HttpResponse, name: str, body: NewStandby, key: IdempotencyKey = None) -> Any:  # type: ignore[valid-type]
+    """Add a standby: a base backup that then follows its upstream."""
+    return requested(request, response, "add_standby", body, key, cluster=cluster_get(name))
+
+
+@router.delete("/clusters/{name}/standbys/{instance}", auth=needs("tasks.run_remove_standby"), response={202: JobShown})
+def remove_standby(
+    request: HttpRequest,
+    response: HttpResponse,
+    name: str,
+    instance: str,
+    confirm: str = "",
+    reason: str = "",
+    key: IdempotencyKey = None,
+) -> Any:
+    """Remove a standby; its slot is dropped, its data goes to quarantine. `confirm` is its name once more."""
+    data = {"confirm": confirm, "reason": reason}
+    row = instance_get(name, instance)
+    return requested(request, response, "remove_standby", data, key, cluster=row.cluster, instance=row)
+
+
+@router.post("/clusters/{name}/verify", auth=needs("tasks.run_verify"), response={202: JobShown})
+def verify(request: HttpRequest, response: HttpResponse, name: str, body: Reason, key: IdempotencyKey = None) -> Any:  # type: ignore[valid-type]
+    """Look at every pair of the cluster now."""
+    return requested(request, response, "verify", body, key, cluster=cluster_get(name))
+
+
+@router.post("/clusters/{name}/instances/{instance}/start", auth=needs("tasks.run_start_instance"), response={202: JobShown})
+def start(
+    request: HttpRequest,
+    response: HttpResponse,
+    name: str,
+    instance: str,
+    body: Reason,  # type: ignore[valid-type]
+    key: IdempotencyKey = None,
+) -> Any:
+    """Start an instance."""
+    row = instance_get(name, instance)
+    return requested(request, response, "start_instance", body, key, cluster=row.cluster, instance=row)
+
+
+@router.post("/clusters/{name}/instances/{instance}/stop", auth=needs("tasks.run_stop_instance"), response={202: JobShown})
+def stop(
+    request: HttpRequest,
+    response: HttpResponse,
+    name: str,
+    instance: str,
+    body: Confirmed,  # type: ignore[valid-type]
+    key: IdempotencyKey = None,
+) -> Any:
+    """Stop an instance. `confirm` is its name once more."""
+    row = instance_get(name, instance)
+    return requested(request, response, "stop_instance", body, key, cluster=row.cluster, instance=row)
+
+
+@router.post("/clusters/{name}/instances/{instance}/restart", auth=needs("tasks.run_restart_instance"), response={202: JobShown})
+def restart(
+    request: HttpRequest,
+    response: HttpResponse,
+    name: str,
+    instance: str,
+    body: Confirmed,  # type: ignore[valid-type]
+    key: IdempotencyKey = None,
+) -> Any:
+    """Restart an instance. `confirm` is its name once more."""
+    row = instance_get(name, instance)
+    return requested(request, response, "restart_instance", body, key, cluster=row.cluster, instance=row)
+
+
+@router.post("/clusters/{name}/plan", auth=needs("clusters.view_cluster"), response=Plan)
+def plan(request: HttpRequest, name: str, body: PlanRequest) -> Any:
+    """What a job would do, step by step, without doing it. Needs the permission to ask for the job."""
+    about = {"name": name} if body.kind == "create_cluster" else {"cluster": name}
+    return vars(job_preview(kind=body.kind, actor=actor(request), data={**body.data, **about}))

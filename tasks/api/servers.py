@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Router, Status
+
+from clusters.forms import REQUEST_FORMS, ServerForm
+from clusters.selectors import ServerShow, server_get, server_list, server_show
+from tasks.api.auth import actor, needs
+from tasks.api.bodies import body_of, given
+from tasks.api.requests import IdempotencyKey, requested
+from tasks.registration import server_add, server_change, server_remove
+from tasks.shown import JobShown
+
+router = Router(tags=["servers"])
+NewServer = body_of("NewServer", ServerForm)
+ServerChanges = body_of("ServerChanges", ServerForm, without=("name",))
+CheckServer = body_of("CheckServer", REQUEST_FORMS["check_server"], without=("server",))
+
+
+@router.get("/servers", auth=needs("clusters.view_server"), response=list[ServerShow])
+def servers(request: HttpRequest) -> Any:
+    """All servers."""
+    return server_list()
+
+
+@router.post("/servers", auth=needs("clusters.add_server"), response={201: ServerShow})
+def register(request: HttpRequest, body: NewServer) -> Any:  # type: ignore[valid-type]
+    """Register a server. Ask for its check next."""
+    server = server_add(actor=actor(request), data=given(body))
+    return Status(201, server_show(server.name))
+
+
+@router.get("/servers/{name}", auth=needs("clusters.view_server"), response=ServerShow)
+def server(request: HttpRequest, name: str) -> Any:
+    """One server, with what its last check found."""
+    return server_show(name)
+
+
+@router.patch("/servers/{name}", auth=needs("clusters.change_server"), response=ServerShow)
+def change(request: HttpRequest, name: str, body: ServerChanges) -> Any:  # type: ignore[valid-type]
+    """Change what is given."""
+    server_change(actor=actor(request), server=server_get(name), data=given(body))
+    return server_show(name)
+
+
+@router.delete("/servers/{name}", auth=needs("clusters.delete_server"), response={204: None})
+def forget(request: HttpRequest, name: str) -> Any:
+    """Forget a server on which nothing lives; nothing on the machine is touched."""
+    server_remove(actor=actor(request), server=server_get(name))
+    return Status(204, None)
+
+
+@router.post("/servers/{name}/check", auth=needs("tasks.run_check_server"), response={202: JobShown})
+def check(
+    request: HttpRequest,
+    response: HttpResponse,
+    name: str,
+    body: CheckServer,  # type: ignore[valid-type]
+    key: IdempotencyKey = None,
+) -> Any:
+    """Look at the server: what it is, which PostgreSQL it has, how full its disks are."""
+    return requested(request, response, "check_server", body, key, server=server_get(name))
