@@ -129,6 +129,8 @@ JOB_LEASE_SECONDS = env.float("PGREPLICA_LEASE_SECONDS", 30.0)
 JOB_LOG_MAX_LINES = env.int("PGREPLICA_LOG_MAX_LINES", 100_000)
 JOB_LINE_MAX_BYTES = 8192
 # Where `./pgreplica up` has put the embedded PostgreSQL programs; empty where there are none.
+# A silent live log says this often that it is there, and looks up again whether its viewer may still see it.
+STREAM_HEARTBEAT_SECONDS = env.float("PGREPLICA_STREAM_HEARTBEAT_SECONDS", 15.0)
 EMBEDDED_POSTGRES_BINDIR = env.str("PGREPLICA_EMBEDDED_BINDIR", "")
 
 # -- sign-in

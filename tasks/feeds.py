@@ -32,7 +32,7 @@ POLL_SECONDS_WITHOUT_REDIS: Final = 0.25
 STATE_SECONDS: Final = 0.2  # the state is sent at most this often
 BULK: Final = 1000  # rows of one read by the feed
 PAGE: Final = 500  # rows of one read by a viewer that is behind
-HEARTBEAT_SECONDS: Final = 15.0
+HEARTBEAT_SECONDS: Final[float] = settings.STREAM_HEARTBEAT_SECONDS
 
 #: Few threads on purpose: however many people watch, the streams take at most this many of the pool's connections at once.
 READERS: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="stream")

@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from django.db import connection, transaction
@@ -25,7 +25,10 @@ from django.utils import timezone
 from redis import Redis
 
 from launcher.programs import valkey_server
+from tasks.feeds import give_back_connections
 from tasks.models import Job, JobEvent
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -164,13 +167,50 @@ class Stream:
         """The whole body of a response that is no stream."""
         return await self.reader.readexactly(int(self.headers["content-length"]))
 
-    def close(self) -> None:
-        self.writer.close()
+    async def close(self) -> None:
+        await _closed(self.writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+async def aside(function: Callable[..., T], *args: Any) -> T:
+    """Run it in a thread that gives its connection to the database back."""
+
+    def then_close() -> T:
+        try:
+            return function(*args)
+        finally:
+            give_back_connections()
+
+    return await asyncio.to_thread(then_close)
+
+
+_opened: list[asyncio.StreamWriter] = []
+
+
+def play(*parts: Callable[[], Awaitable[Any]], seconds: float = 60) -> list[Any]:
+    """Run the parts of a story side by side, in an event loop of its own; then close every stream that is left."""
+
+    async def told() -> list[Any]:
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.gather(*(part() for part in parts))
+        finally:
+            for writer in _opened:
+                await _closed(writer)
+            _opened.clear()
+
+    return asyncio.run(told())
 
 
 async def get(port: int, path: str, cookie: str = "", last: int | None = None, **headers: str) -> Stream:
     """GET, and read the head of the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+    _opened.append(writer)
     sent = {"Host": "127.0.0.1", "Cookie": cookie, **headers} | ({"Last-Event-ID": str(last)} if last is not None else {})
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items() if value), "", ""]
     writer.write("\r\n".join(lines).encode())
@@ -200,7 +240,7 @@ async def numbers(port: int, job_id: int, cookie: str, after: int = 0, *, until:
                     if seen[-1] == until:
                         return seen
         finally:
-            stream.close()
+            await stream.close()
 
 
 class Writer:
