@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from clusters.hosts.machine import Fence
+from clusters.instances import InstanceHandle
 from clusters.models import Cluster, Instance, Server
 from clusters.secrets import Secret
 from tasks.failpoints import failpoint
@@ -12,9 +14,6 @@ from tasks.models import Job, JobEvent, JobStep
 from tasks.workflows.step import Canceled
 
 if TYPE_CHECKING:
-    from clusters.instances import InstanceHandle
-
-    from clusters.hosts.machine import Fence
     from tasks.journal import Journal
 
 TOKEN_FILE = ".token"  # noqa: S105  # a file name
@@ -30,11 +29,12 @@ class Context:
     Every method that logs or remembers raises LeaseLost once another worker may own the job; a step never catches it.
     """
 
-    def __init__(self, job: Job, journal: Journal, row: JobStep, *, cancelable: bool = False) -> None:
+    def __init__(self, job: Job, journal: Journal, row: JobStep, *, cancelable: bool = False, undoing: bool = False) -> None:
         self.job = job
         self.journal = journal
         self.row = row
-        self.cancelable = cancelable  # false after the point of no return, and while steps are undone
+        self.cancelable = cancelable  # false after the point of no return, and while the step is undone
+        self.undoing = undoing
 
     # -- what the job is about
 
@@ -129,19 +129,15 @@ class Context:
 
     def changed(self) -> None:
         """A mutating command has just ended: the fail point `<step>:inside`. Called by whoever runs the commands."""
-        failpoint(self.row.name, "inside")
+        failpoint(f"undo.{self.row.name}" if self.undoing else self.row.name, "inside")
 
     def fence(self, cluster_directory: str) -> Fence:
         """The proof that a server asks for before each mutating command. Raises: LeaseLost."""
-        from clusters.hosts.machine import Fence
-
         self.check()
         return Fence(f"{cluster_directory}/{TOKEN_FILE}", self.journal.token)
 
     def handle(self, instance: Instance) -> InstanceHandle:
         """The verbs of an instance, which log here and are fenced with this job's token."""
-        from clusters.instances import InstanceHandle
-
         return InstanceHandle(instance, self)
 
 
