@@ -136,13 +136,17 @@ def _defaults(spec: InstanceSpec) -> Iterator[str]:
     for title, settings in DEFAULTS:
         yield from _section(title)
         for line, setting in zip(_lines(*settings), settings, strict=True):
-            yield f"#{line}" if setting.name in spec.settings else line
+            yield f"#{line}" if setting.name in _chosen_settings(spec) else line
 
 
 def _chosen(spec: InstanceSpec) -> Iterator[str]:
     if spec.settings:
         yield from _section("Chosen for this cluster (the lines above that they replace are commented out)")
-        yield from _lines(*(Setting(name, conf_value(value)) for name, value in sorted(spec.settings.items())))
+        yield from _lines(*(Setting(name, conf_value(value)) for name, value in sorted(_chosen_settings(spec).items())))
+
+
+def _chosen_settings(spec: InstanceSpec) -> dict[str, str]:
+    return {name.lower(): value for name, value in spec.settings.items()}
 
 
 def _include() -> Iterator[str]:

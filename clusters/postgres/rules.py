@@ -2,18 +2,21 @@
 
 from clusters.postgres.clone_facts import CloneFacts, TargetState
 from clusters.postgres.clone_rules import CLONE_RULES, clone_obstacles
-from clusters.postgres.obstacles import PARITY, Obstacle, Severity
+from clusters.postgres.obstacles import PARITY, Obstacle, Severity, size
+from clusters.postgres.place_rules import PLACE_RULES, PlaceFacts, place_obstacles
 from clusters.postgres.verify_facts import Limits, MarkerState, VerifyFacts, lag_bytes, lag_seconds
 from clusters.postgres.verify_rules import VERIFY_RULES, Verdict, verdict, verify_findings
 
 __all__ = [
     "CLONE_RULES",
     "PARITY",
+    "PLACE_RULES",
     "VERIFY_RULES",
     "CloneFacts",
     "Limits",
     "MarkerState",
     "Obstacle",
+    "PlaceFacts",
     "Severity",
     "TargetState",
     "Verdict",
@@ -21,6 +24,8 @@ __all__ = [
     "clone_obstacles",
     "lag_bytes",
     "lag_seconds",
+    "place_obstacles",
+    "size",
     "verdict",
     "verify_findings",
 ]
