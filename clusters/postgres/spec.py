@@ -119,8 +119,8 @@ class InstanceSpec:
 
     @property
     def pwfile(self) -> str:
-        """The superuser's password as initdb reads it; needed during initdb only."""
-        return f"{self.secrets_directory}/initdb_password"
+        """The superuser's password as initdb reads it; its directory is there during initdb only."""
+        return f"{self.directory}/initdb/password"
 
     @property
     def state_directory(self) -> str:

@@ -1,0 +1,272 @@
+"""InstanceHandle: what can be done with one instance. It joins what to say (`clusters.postgres`) with how to reach (`clusters.hosts`).
+
+A verb that changes something shows its command first, is fenced with the job's token, and says afterwards that it has
+changed something (`Conductor`). Verbs look for nothing: whether the goal is reached already is the step's question, and
+the reading verbs answer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from django.utils.translation import gettext_noop as _
+
+from clusters.hosts.machine import Fence, Finished, HostError, Machine, Unit
+from clusters.machines import machine_of
+from clusters.models import Instance
+from clusters.postgres import commands, statements
+from clusters.postgres.commands import Command, StopMode
+from clusters.postgres.facts import InstanceFacts, Version, parse_version
+from clusters.postgres.files import File
+from clusters.postgres.observe import observe_call
+from clusters.postgres.spec import InstanceSpec
+from clusters.postgres.statements import Call
+from clusters.selectors import instance_spec
+from clusters.sessions import panel_session
+
+TOOL_SECONDS: Final = 60.0
+LOG_TAIL_LINES: Final = 20
+#: A file in what a job has made, naming the job: only what carries the job's own name is ever deleted when it is rolled back.
+OWNER_FILE: Final = ".made-by"
+
+
+class ToolFailed(HostError):
+    """A PostgreSQL program ended with an error; what it printed is in the log."""
+
+
+class Conductor(Protocol):
+    """Who runs the verbs: a job's step. It logs what is used, proves the right to act, and hears of each change."""
+
+    def command(self, text: str) -> None: ...
+    def output(self, line: str | bytes) -> None: ...
+    def changed(self) -> None: ...
+    def fence(self, cluster_directory: str) -> Fence: ...
+
+
+class InstanceHandle:
+    """One instance's verbs. Raises `HostError` and its kin, each with what happened and what to do next."""
+
+    def __init__(self, instance: Instance, conductor: Conductor) -> None:
+        self.instance = instance
+        self.spec: InstanceSpec = instance_spec(instance)
+        self.machine: Machine = machine_of(instance.server)
+        self._conductor = conductor
+
+    # -- looking
+
+    def is_initialised(self) -> bool:
+        """Whether there is a data directory (it has a PG_VERSION)."""
+        return self.machine.exists(f"{self.spec.data_directory}/PG_VERSION")
+
+    def is_running(self) -> bool:
+        """Whether a server runs in the data directory, as pg_ctl sees it."""
+        if not self.is_initialised():
+            return False
+        return self._tool(commands.pg_ctl_status(self.spec)).returncode == 0
+
+    def observe(self, with_size: bool = False) -> InstanceFacts:
+        """One look at the running instance, as the panel's role. Raises: InstanceUnreachable, facts.Unreadable."""
+        return InstanceFacts.from_row(self.query(observe_call(self.spec.major, with_size))[0]["facts"])
+
+    def spec_without(self, name: str) -> InstanceSpec:
+        """The instance as it is once the member `name` has left the cluster."""
+        return replace(self.spec, members=tuple(member for member in self.spec.members if member.name != name))
+
+    def programs_version(self) -> Version | None:
+        """The version of the PostgreSQL programs in the declared directory; None where they do not run."""
+        finished = self._tool(commands.postgres_version(self.spec.bindir))
+        return parse_version(finished.stdout) if finished.ok else None
+
+    def read_text(self, path: str) -> str | None:
+        content = self.machine.read_file(path)
+        return None if content is None else content.decode("utf-8", "replace")
+
+    def is_owned_by(self, job_id: int) -> bool:
+        """Whether the instance's directory was made by this job."""
+        return self.read_text(f"{self.spec.directory}/{OWNER_FILE}") == owner_text(job_id)
+
+    def log_tail(self) -> list[str]:
+        """The last lines of the server's log."""
+        tail = self.machine.read_tail(self.spec.log_file) or b""
+        return tail.decode("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
+
+    def query(self, call: Call) -> list[dict[str, Any]]:
+        """The rows of a statement, run as the panel's role."""
+        with panel_session(self.machine, self.spec, self.instance.cluster.panel_password, call.database) as session:
+            return session.execute(call.render()).fetchall()
+
+    def superuser_query(self, call: Call) -> list[str]:
+        """The rows of a statement, run as the superuser over the instance's socket: fields joined by |."""
+        finished = self._tool(commands.psql(self.spec, statements.script(call), call.database, call.statement.purpose))
+        self._succeeded(finished, _("A statement on %(name)s failed: %(error)s"))
+        return finished.stdout.splitlines()
+
+    def replication_login(self) -> Finished:
+        """A real replication login on the upstream, from this instance's place."""
+        return self._tool(commands.replication_login(self.spec))
+
+    def file_errors(self) -> list[str]:
+        """Lines of postgresql.conf or pg_hba.conf that the running server could not use."""
+        return self.superuser_query(Call(statements.FILE_ERRORS, {}, {}))
+
+    # -- files and directories
+
+    def make_directories(self, job_id: int) -> None:
+        """The instance's directory, which carries the job's name until the job has ended well, and those in it."""
+        spec = self.spec
+        self.machine.make_base_directory(spec.base_directory)
+        self.make_made(spec.directory, job_id)
+        self.make_made(spec.socket_directory, job_id)
+        parent = spec.data_directory.rpartition("/")[0]
+        for path in (spec.conf_directory, spec.secrets_directory, spec.state_directory, spec.log_directory, parent):
+            self.machine.make_directory(path, 0o700, self._fence())
+
+    def make_made(self, directory: str, job_id: int) -> None:
+        """A directory that carries the job's name: what `remove_made` may delete."""
+        self._conductor.command(f"mkdir -p {directory}  # with {OWNER_FILE}: {owner_text(job_id).strip()}")
+        self.machine.make_directory(directory, 0o700, self._fence())
+        self.machine.write_file(f"{directory}/{OWNER_FILE}", owner_text(job_id).encode(), 0o600, self._fence())
+        self._conductor.changed()
+
+    def put_files(self, wanted: Iterable[File]) -> list[str]:
+        """Write the files that differ, each atomically; their paths. The log shows each difference, of a secret only that there is one."""
+        written = []
+        for file in wanted:
+            if diff := file.diff(self.read_text(file.path)):
+                self._conductor.command(diff)
+                self.machine.write_file(file.path, file.content.encode(), file.mode, self._fence())
+                self._conductor.changed()
+                written.append(file.path)
+        return written
+
+    def move(self, source: str, target: str) -> None:
+        self._conductor.command(f"mv {source} {target}")
+        self.machine.make_directory(target.rpartition("/")[0], 0o700, self._fence())
+        self.machine.move(source, target, self._fence())
+        self._conductor.changed()
+
+    def disown(self) -> None:
+        """Take the job's name off the directory: from here on nothing is deleted by a roll-back."""
+        path = f"{self.spec.directory}/{OWNER_FILE}"
+        if self.machine.exists(path):
+            self.machine.move(path, f"{self.spec.state_directory}/made-by", self._fence())
+            self._conductor.changed()
+
+    def remove_made(self, directory: str, job_id: int) -> bool:
+        """Delete a directory that this job has made (it carries the job's name). False: there was none. Refuses any other."""
+        self._conductor.command(f"rm -r {directory}  # only if {OWNER_FILE} in it says: {owner_text(job_id).strip()}")
+        removed = self.machine.remove_owned_tree(directory, OWNER_FILE, owner_text(job_id), self._fence())
+        self._conductor.changed()
+        return removed
+
+    def remove_socket_directory(self) -> None:
+        """Delete the directory of the instance's socket, which no server uses any more."""
+        directory = self.spec.socket_directory
+        made_by = self.read_text(f"{directory}/{OWNER_FILE}")
+        if made_by is not None:
+            self._conductor.command(f"rm -r {directory}")
+            self.machine.remove_owned_tree(directory, OWNER_FILE, made_by, self._fence())
+            self._conductor.changed()
+
+    # -- power
+
+    def start(self, seconds: int = 60) -> None:
+        """Start the server and wait until it answers. On failure the end of its log goes into the job's log."""
+        self._change(commands.pg_ctl_start(self.spec, seconds), _("%(name)s did not start: %(error)s"), seconds + 10, log_on_error=True)
+
+    def stop(self, mode: StopMode = "fast", seconds: int = 60) -> None:
+        self._change(commands.pg_ctl_stop(self.spec, mode, seconds), _("%(name)s did not stop: %(error)s"), seconds + 10)
+
+    def reload(self) -> None:
+        self._change(commands.pg_ctl_reload(self.spec), _("%(name)s did not take the reload: %(error)s"))
+
+    # -- SQL that changes something
+
+    def superuser_run(self, calls: Sequence[Call]) -> None:
+        """Run statements as the superuser over the socket, one script for each database, each shown in the log first."""
+        for database in dict.fromkeys(call.database for call in calls):
+            chosen = [call for call in calls if call.database == database]
+            for call in chosen:
+                self._conductor.command(call.display())
+            command = commands.psql(self.spec, statements.script(*chosen), database)
+            self._fence()
+            self._succeeded(self._tool(command, fenced=True), _("A statement on %(name)s failed: %(error)s"))
+            self._conductor.changed()
+
+    def execute(self, call: Call) -> list[dict[str, Any]]:
+        """Run one changing statement as the panel's role; the rows it returns."""
+        self._conductor.command(call.display())
+        self._fence()
+        rows = self.query(call)
+        self._conductor.changed()
+        return rows
+
+    def replication_run(self, call: Call) -> Finished:
+        """Run one replication command on the upstream from this instance's place. How it ended is the caller's to judge."""
+        text = call.display()
+        self._conductor.command(text)
+        finished = self._tool(commands.replication_psql(self.spec, text, call.statement.purpose), fenced=True)
+        self._conductor.changed()
+        return finished
+
+    # -- detached commands: they outlive the worker, and are found again by their name
+
+    def unit_directory(self, unit: str) -> str:
+        return f"{self.spec.units_directory}/{unit}"
+
+    def unit_start(self, unit: str, command: Command) -> Unit:
+        """Start a command detached, or find the one that was started under this name."""
+        self._conductor.command(command.display())
+        started = self.machine.start_unit(self.unit_directory(unit), command.argv, env=command.env, fence=self._fence())
+        self._conductor.changed()
+        return started
+
+    def unit(self, unit: str) -> Unit:
+        return self.machine.unit(self.unit_directory(unit))
+
+    def unit_output(self, unit: str, offset: int) -> bytes:
+        return self.machine.unit_output(self.unit_directory(unit), offset)
+
+    def unit_end(self, unit: str) -> None:
+        """Stop a detached command if it runs, and delete its receipts."""
+        directory = self.unit_directory(unit)
+        if self.machine.stop_unit(directory, fence=self._fence()).state != "absent":
+            self.machine.remove_unit(directory, self._fence())
+            self._conductor.changed()
+
+    # -- helpers
+
+    def _fence(self) -> Fence:
+        """Asked for anew before each change: it raises when the lease is no longer ours."""
+        return self._conductor.fence(self.spec.cluster_directory)
+
+    def _tool(self, command: Command, *, seconds: float = TOOL_SECONDS, fenced: bool = False) -> Finished:
+        return self.machine.run(
+            command.argv, stdin=command.stdin_bytes(), env=command.env, timeout=seconds, fence=self._fence() if fenced else None
+        )
+
+    def _change(self, command: Command, failure: str, seconds: float = TOOL_SECONDS, *, log_on_error: bool = False) -> None:
+        self._conductor.command(command.display())
+        finished = self._tool(command, seconds=seconds, fenced=True)
+        self._conductor.changed()
+        if not finished.ok and log_on_error:
+            for line in self.log_tail():
+                self._conductor.output(line)
+        self._succeeded(finished, failure)
+
+    def _succeeded(self, finished: Finished, failure: str) -> None:
+        """Raises: ToolFailed with the last line that was printed, all of which goes into the log."""
+        if finished.ok:
+            return
+        lines = [line for line in (finished.stderr + finished.stdout).splitlines() if line.strip()]
+        for line in lines:
+            self._conductor.output(line)
+        error = lines[-1] if lines else f"exit status {finished.returncode}"
+        hint = _("The log above has what it printed. Put that right, then resume the job.")
+        raise ToolFailed(failure, hint, name=self.spec.name, error=error[:300])
+
+
+def owner_text(job_id: int) -> str:
+    return f"job {job_id}\n"

@@ -1,0 +1,248 @@
+"""Add a standby: copy its upstream while that goes on working, start the copy, see it stream and see a row arrive.
+
+The upstream gets one slot and admits the newcomer; nothing else of it is touched. The copy grows beside the data
+directory and is put into place, verified, by one rename. Rolling back takes away what this job has made, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from clusters import services
+from clusters.instances import InstanceHandle
+from clusters.models import Cluster, Instance
+from clusters.models.cluster import Lifecycle
+from clusters.postgres import commands, files, rules
+from clusters.postgres.spec import InstanceSpec
+from clusters.selectors import instance_spec
+from tasks.context import Context
+from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
+from tasks.workflows.admission import admission_updated, members_of
+from tasks.workflows.copying import BASEBACKUP, copy_run, copy_taken_away, copy_target
+from tasks.workflows.marker import marker_arrived, marker_plan, marker_write
+from tasks.workflows.observing import pair_observed, streaming_awaited
+from tasks.workflows.obstacles import obstacles_heeded
+from tasks.workflows.place import (
+    clone_facts,
+    directories_made,
+    directories_plan,
+    directories_taken_away,
+    server_started,
+    server_stopped,
+    start_plan,
+)
+from tasks.workflows.planning import planned, planned_admission, planned_instance, planned_members, planned_spec
+from tasks.workflows.slots import create_call, slot_dropped, slot_ensured
+from tasks.workflows.step import Step, StepFailed, Workflow
+from tasks.workflows.units import unit_name, unit_run, unit_succeeded
+
+VERIFYBACKUP = "verifybackup"
+
+
+def upstream_checked(ctx: Context) -> str:
+    """Check the upstream, the room for the copy and the place for the standby"""
+    upstream, standby = _both(ctx)
+    facts = clone_facts(ctx, upstream, standby)
+    obstacles_heeded(ctx, rules.clone_obstacles(facts))
+    copied, free = rules.size(facts.source.size_bytes or 0), rules.size(facts.free_bytes or 0)
+    return f"{upstream.spec.name} can be copied: {copied}, and {free} are free on {standby.spec.server}."
+
+
+def password_written(ctx: Context) -> str:
+    """Write the password file of the replication role"""
+    standby = ctx.handle(ctx.instance)
+    standby.put_files([files.render_passfile(standby.spec, ctx.cluster.replication_password)])
+    return f"{standby.spec.passfile} is there, readable by its owner only."
+
+
+def members_admit(ctx: Context) -> str:
+    """Let every member of the cluster admit the standby"""
+    changed = admission_updated(ctx, members_of(ctx, but=ctx.instance))
+    return f"{', '.join(changed)} admit {ctx.instance.name} now." if changed else f"Already so: every member admits {ctx.instance.name}."
+
+
+def members_forget(ctx: Context) -> str:
+    """Take the standby out of every member's files"""
+    changed = admission_updated(ctx, members_of(ctx, but=ctx.instance), without=ctx.instance)
+    return f"{', '.join(changed)} do not list {ctx.instance.name} any more." if changed else f"No member lists {ctx.instance.name}."
+
+
+def login_proven(ctx: Context) -> str:
+    """Log in to the upstream as the replication role, from the standby's place"""
+    upstream, standby = _both(ctx)
+    login = standby.replication_login()
+    if not login.ok:
+        raise StepFailed(
+            f"The replication role cannot log in to {upstream.spec.name} from {standby.spec.server}: {login.stderr.strip()}",
+            f"Let {standby.spec.server} reach {upstream.spec.address}:{upstream.spec.port} (firewall, routes), then resume the job.",
+        )
+    return f"The replication role gets in to {upstream.spec.name} from {standby.spec.server}."
+
+
+def slot_made(ctx: Context) -> str:
+    """Make the standby's own replication slot on its upstream"""
+    upstream, standby = _both(ctx)
+    kept_from = slot_ensured(upstream, standby, ctx.instance.pair.slot)
+    return f"The slot {ctx.instance.pair.slot} keeps the WAL on {upstream.spec.name} from {kept_from} on."
+
+
+def slot_taken_away(ctx: Context) -> str:
+    """Drop the standby's slot"""
+    return slot_dropped(ctx, ctx.handle(ctx.instance.pair.upstream), ctx.instance.pair.slot)
+
+
+def data_copied(ctx: Context) -> str:
+    """Copy the upstream's data (pg_basebackup)"""
+    upstream, standby = _both(ctx)
+    if standby.is_initialised():
+        return "Already so: the copy is in place."
+    unit = copy_run(ctx, standby)
+    if unit.state == "vanished":
+        ctx.warn("The copy was interrupted and left no exit status. What there is of it is taken away, and it starts again.")
+        copy_taken_away(ctx)
+        unit = copy_run(ctx, standby)
+    unit_succeeded(unit, "pg_basebackup")
+    copied = standby.machine.directory_bytes(copy_target(standby.spec, ctx.job.pk))
+    return f"{rules.size(copied)} copied from {upstream.spec.name}."
+
+
+def copy_verified(ctx: Context) -> str:
+    """Compare every copied file with the manifest (pg_verifybackup)"""
+    standby = ctx.handle(ctx.instance)
+    if standby.is_initialised():
+        return "Already so: the copy is in place, and was verified before."
+    unit = unit_run(ctx, standby, VERIFYBACKUP, commands.pg_verifybackup(standby.spec, copy_target(standby.spec, ctx.job.pk)))
+    hint = "The copy is not what the upstream sent. Look at the disk of this server, then resume the job: it copies anew."
+    unit_succeeded(unit, "pg_verifybackup", hint)
+    return "Every file is as the upstream sent it, and the WAL that the copy needs is complete."
+
+
+def verification_ended(ctx: Context) -> str:
+    """Stop pg_verifybackup"""
+    ctx.handle(ctx.instance).unit_end(unit_name(ctx, VERIFYBACKUP))
+    return "pg_verifybackup does not run."
+
+
+def files_written(ctx: Context) -> str:
+    """Write the standby's own postgresql.conf, replication.conf and pg_hba.conf"""
+    standby = ctx.handle(ctx.instance)
+    written = standby.put_files(_files(standby.spec, ctx.cluster))
+    return f"{len(written)} files written below {standby.spec.directory}." if written else "Already so: every file is as it should be."
+
+
+def copy_put_in_place(ctx: Context) -> str:
+    """Make the copy a standby and put it into place by one rename"""
+    standby = ctx.handle(ctx.instance)
+    if not standby.is_initialised():
+        target = copy_target(standby.spec, ctx.job.pk)
+        standby.put_files([files.standby_signal(target)])
+        standby.move(target, standby.spec.data_directory)
+    standby.remove_made(standby.spec.clone_directory(ctx.job.pk), ctx.job.pk)
+    return f"The copy is {standby.spec.data_directory}."
+
+
+def streaming_seen(ctx: Context) -> str:
+    """See the standby stream through its slot"""
+    upstream, standby = _both(ctx)
+    return streaming_awaited(ctx, upstream, standby, ctx.instance.pair.slot)
+
+
+def row_arrived(ctx: Context) -> str:
+    """Write a marker row on the primary and read it on the standby"""
+    primary = ctx.handle(ctx.cluster.instances.get(role=Instance.Role.PRIMARY))
+    token = marker_write(ctx, primary)
+    seconds = marker_arrived(ctx, ctx.handle(ctx.instance), token)
+    return f"The row {token} was written on {primary.spec.name} and read on {ctx.instance.name} {seconds * 1000:.0f} ms later."
+
+
+def standby_recorded(ctx: Context) -> str:
+    """Give the standby out as ready"""
+    standby = ctx.handle(ctx.instance)
+    pair_observed(ctx, ctx.instance.pair)
+    for unit in (BASEBACKUP, VERIFYBACKUP):
+        standby.unit_end(unit_name(ctx, unit))
+    standby.disown()
+    services.instance_record_lifecycle(ctx.instance, Lifecycle.READY)
+    ctx.result(cluster=ctx.cluster.name, instance=ctx.instance.name, upstream=ctx.instance.pair.upstream.name, slot=ctx.instance.pair.slot)
+    return f"{ctx.instance.name} follows {ctx.instance.pair.upstream.name} and is ready."
+
+
+# -- plans: the same builders, from what is declared
+
+
+def _admission_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    return planned_admission(planned_members(request), planned_instance(request).name)
+
+
+def _login_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    return planned(spec, commands.replication_login(spec))
+
+
+def _slot_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    pair = planned_instance(request).pair
+    return planned(instance_spec(pair.upstream), create_call(pair.slot))
+
+
+def _copy_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    return planned(spec, commands.pg_basebackup(spec, copy_target(spec, JOB_NUMBER), request.params.get("max_rate") or None))
+
+
+def _verify_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    return planned(spec, commands.pg_verifybackup(spec, copy_target(spec, JOB_NUMBER)))
+
+
+def _files_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    return planned(spec, *_files(spec, planned_instance(request).cluster))
+
+
+def _password_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    return planned(spec, files.render_passfile(spec, planned_instance(request).cluster.replication_password))
+
+
+def _place_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    target = copy_target(spec, JOB_NUMBER)
+    return planned(spec, files.standby_signal(target), f"mv {target} {spec.data_directory}")
+
+
+def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    instance = planned_instance(request)
+    primary = instance.cluster.instances.select_related("server", "cluster").get(role=Instance.Role.PRIMARY)
+    return marker_plan(instance_spec(primary), planned_spec(request), instance.cluster.epoch)
+
+
+# -- helpers
+
+
+def _both(ctx: Context) -> tuple[InstanceHandle, InstanceHandle]:
+    """Upstream and standby."""
+    return ctx.handle(ctx.instance.pair.upstream), ctx.handle(ctx.instance)
+
+
+def _files(spec: InstanceSpec, cluster: Cluster) -> list[files.File]:
+    return [files.render_superuser_passfile(spec, cluster.superuser_password), *files.files_of(spec, cluster.replication_password)]
+
+
+WORKFLOW = Workflow(
+    steps=(
+        Step(upstream_checked),
+        Step(directories_made, undo=directories_taken_away, plan=directories_plan),
+        Step(password_written, plan=_password_plan),
+        Step(members_admit, undo=members_forget, plan=_admission_plan),
+        Step(login_proven, plan=_login_plan),
+        Step(slot_made, undo=slot_taken_away, plan=_slot_plan),
+        Step(data_copied, undo=copy_taken_away, plan=_copy_plan),
+        Step(copy_verified, undo=verification_ended, plan=_verify_plan),
+        Step(files_written, plan=_files_plan),
+        Step(copy_put_in_place, plan=_place_plan),
+        Step(server_started, undo=server_stopped, plan=start_plan),
+        Step(streaming_seen),
+        Step(row_arrived, plan=_row_plan),
+        Step(standby_recorded),
+    )
+)

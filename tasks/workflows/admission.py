@@ -1,0 +1,42 @@
+"""Every member of a cluster admits every other member for replication: pg_hba.conf is rewritten where membership changed."""
+
+from __future__ import annotations
+
+from clusters.instances import InstanceHandle
+from clusters.models import Instance
+from clusters.models.cluster import Lifecycle
+from clusters.postgres.files import render_passfile, render_pg_hba
+from tasks.context import Context
+from tasks.workflows.step import StepFailed
+
+
+def members_of(ctx: Context, *, but: Instance | None = None) -> list[InstanceHandle]:
+    """The finished instances of the cluster."""
+    rows = ctx.cluster.instances.filter(lifecycle=Lifecycle.READY).select_related("server", "cluster").order_by("role", "name")
+    return [ctx.handle(row) for row in rows if but is None or row.pk != but.pk]
+
+
+def admission_updated(ctx: Context, handles: list[InstanceHandle], without: Instance | None = None) -> list[str]:
+    """Bring pg_hba.conf and passfile of each instance up to date, reload where it runs, and see that the server could use them.
+
+    `without`: leave this instance out although it is still declared. Returns the names of the instances that changed.
+    """
+    changed = []
+    for handle in handles:
+        spec = handle.spec_without(without.name) if without else handle.spec
+        written = handle.put_files([render_passfile(spec, ctx.cluster.replication_password), render_pg_hba(spec)])
+        if written:
+            changed.append(handle.spec.name)
+            _taken_over(handle)
+    return changed
+
+
+def _taken_over(handle: InstanceHandle) -> None:
+    if not handle.is_running():
+        return
+    handle.reload()
+    if errors := handle.file_errors():
+        raise StepFailed(
+            f"{handle.spec.name} cannot use a line of its pg_hba.conf: {errors[0]}",
+            "Report this: the panel wrote a line PostgreSQL refuses.",
+        )

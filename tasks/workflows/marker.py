@@ -1,0 +1,73 @@
+"""The marker: a row that is written on the primary and read back where it should arrive. Success is observed, never inferred."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from clusters.hosts.machine import HostError
+from clusters.instances import InstanceHandle
+from clusters.postgres.spec import InstanceSpec
+from clusters.postgres.statements import READ_MARKER, WRITE_MARKER, Call
+from tasks.context import Context
+from tasks.plan import PlanItem
+from tasks.workflows.planning import planned
+from tasks.workflows.step import StepFailed
+
+MARKER_ID: Final = 1
+ARRIVAL_SECONDS: Final = 30.0
+
+
+def marker_write(ctx: Context, primary: InstanceHandle) -> str:
+    """Write a new marker; its token."""
+    token = f"{ctx.job.pk}-{secrets.token_hex(4)}"
+    if not primary.execute(_write(ctx.cluster.epoch, token)):
+        raise StepFailed(
+            f"{primary.spec.name} holds a marker of a higher epoch than {ctx.cluster.epoch}: another panel has acted.",
+            "Do nothing more from here. Compare with the other panel, or restore the newest copy of this panel's database.",
+        )
+    return token
+
+
+def marker_seen(ctx: Context, standby: InstanceHandle, token: str, seconds: float) -> bool:
+    """Whether the marker is read on the standby within so many seconds."""
+    end = time.monotonic() + seconds
+    while _token(standby) != token:
+        if time.monotonic() > end:
+            return False
+        ctx.pause(0.02)
+    return True
+
+
+def marker_arrived(ctx: Context, standby: InstanceHandle, token: str) -> float:
+    """Wait until the marker is read on the standby; the seconds it took. Raises: StepFailed when it does not come in time."""
+    began = time.monotonic()
+    if not marker_seen(ctx, standby, token, ARRIVAL_SECONDS):
+        raise StepFailed(
+            f"The row {token} was written on the primary and has not arrived on {standby.spec.name} within {ARRIVAL_SECONDS:.0f} s.",
+            "See on the cluster page whether replay is paused or the standby is far behind; then resume the job.",
+        )
+    return time.monotonic() - began
+
+
+def marker_plan(writer: InstanceSpec, reader: InstanceSpec, epoch: int) -> Iterator[PlanItem]:
+    yield from planned(writer, _write(epoch, "<token>"))
+    yield from planned(reader, _read())
+
+
+def _token(handle: InstanceHandle) -> str | None:
+    try:
+        rows = handle.query(_read())
+    except HostError:  # it does not answer (yet): then the row is not read there, and that is the answer
+        return None
+    return str(rows[0]["token"]) if rows else None
+
+
+def _write(epoch: int, token: str) -> Call:
+    return Call(WRITE_MARKER, {}, {"id": MARKER_ID, "epoch": epoch, "token": token})
+
+
+def _read() -> Call:
+    return Call(READ_MARKER, {}, {"id": MARKER_ID})

@@ -1,0 +1,81 @@
+"""Looking at instances and pairs, and putting down what was seen."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from clusters import services
+from clusters.hosts.machine import HostError
+from clusters.instances import InstanceHandle
+from clusters.models import Instance, ReplicationPair
+from clusters.postgres.facts import InstanceFacts
+from tasks.context import Context
+from tasks.workflows.step import StepFailed
+
+STREAMING_SECONDS: Final = 60.0
+
+
+def instance_observed(handle: InstanceHandle) -> InstanceFacts | None:
+    """Look at an instance and record what was seen; None when it did not answer (recorded as stopped or not reachable)."""
+    try:
+        facts = handle.observe()
+    except HostError:
+        services.instance_record_observed(handle.instance, _silent_role(handle))
+        return None
+    services.instance_record_observed(handle.instance, Instance.Observed(facts.role), facts.as_row())
+    return facts
+
+
+def _silent_role(handle: InstanceHandle) -> Instance.Observed:
+    """Why an instance does not answer, as far as its server tells."""
+    try:
+        return Instance.Observed.UNREACHABLE if handle.is_running() else Instance.Observed.STOPPED
+    except HostError:
+        return Instance.Observed.UNREACHABLE
+
+
+def pair_observed(ctx: Context, pair: ReplicationPair) -> tuple[InstanceFacts | None, InstanceFacts | None]:
+    """Look at both sides of a pair and record what was seen: facts of the upstream and of the standby."""
+    upstream = instance_observed(ctx.handle(pair.upstream))
+    standby = instance_observed(ctx.handle(pair.standby))
+    pair_recorded(pair, upstream, standby)
+    return upstream, standby
+
+
+def pair_recorded(pair: ReplicationPair, upstream: InstanceFacts | None, standby: InstanceFacts | None) -> None:
+    sender = upstream.sender(pair.standby.name) if upstream else None
+    services.pair_record_observed(
+        pair,
+        state=sender.state if sender else "",
+        sync_state=(sender.sync_state or "") if sender else "",
+        lag_bytes=lag_bytes(upstream, standby),
+        lag_seconds=standby.replay_age_seconds if standby else None,
+    )
+
+
+def lag_bytes(upstream: InstanceFacts | None, standby: InstanceFacts | None) -> int | None:
+    """WAL that the upstream has and the standby has not replayed yet, in bytes; None when it cannot be told."""
+    if upstream is None or standby is None or standby.replay_lsn is None:
+        return None
+    return max(0, upstream.lsn - standby.replay_lsn)
+
+
+def streaming_awaited(ctx: Context, upstream: InstanceHandle, standby: InstanceHandle, slot: str) -> str:
+    """Wait until the upstream shows the standby streaming through its own slot. Raises: StepFailed when it does not in time."""
+    end = time.monotonic() + STREAMING_SECONDS
+    while time.monotonic() < end:
+        facts = upstream.observe()
+        sender, held = facts.sender(standby.spec.name), facts.slot(slot)
+        if sender and sender.state == "streaming" and held and held.active and held.pid == sender.pid:
+            return f"{standby.spec.name} streams from {upstream.spec.name} through {slot}, on timeline {facts.timeline}."
+        if not standby.is_running():
+            raise _not_streaming(ctx, standby, f"{standby.spec.name} has stopped.")
+        ctx.pause(0.05)
+    raise _not_streaming(ctx, standby, f"{standby.spec.name} does not stream from {upstream.spec.name} after {STREAMING_SECONDS:.0f} s.")
+
+
+def _not_streaming(ctx: Context, standby: InstanceHandle, what: str) -> StepFailed:
+    for line in standby.log_tail():
+        ctx.output(line)
+    return StepFailed(what, "The end of the standby's log is above: put right what it names, then resume the job.")

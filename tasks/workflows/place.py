@@ -1,0 +1,106 @@
+"""Steps that creating a cluster and adding a standby share: the directories of a new instance, its files, its server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from clusters.instances import OWNER_FILE, InstanceHandle
+from clusters.postgres import commands
+from clusters.postgres.rules import PARITY, CloneFacts, PlaceFacts, TargetState
+from tasks.context import Context
+from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
+from tasks.workflows.planning import planned, planned_spec
+
+
+def place_facts(ctx: Context, handle: InstanceHandle) -> PlaceFacts:
+    spec = handle.spec
+    return PlaceFacts(
+        major=spec.major,
+        version=handle.programs_version(),
+        bindir=spec.bindir,
+        port=spec.port,
+        port_free=handle.machine.port_free(spec.address, spec.port),
+        directory=spec.directory,
+        directory_state=directory_state(ctx, handle),
+        free_bytes=handle.machine.free_bytes(spec.base_directory),
+    )
+
+
+def clone_facts(ctx: Context, upstream: InstanceHandle, standby: InstanceHandle) -> CloneFacts:
+    """What the rules of a clone look at. The login is proven by a step of its own, once the upstream admits it."""
+    spec, seen = standby.spec, upstream.observe(with_size=True)
+    return CloneFacts(
+        source=seen,
+        source_name=upstream.spec.name,
+        standby_name=spec.name,
+        slot=ctx.instance.pair.slot,
+        target_version=standby.programs_version(),
+        free_bytes=standby.machine.free_bytes(spec.base_directory),
+        port=spec.port,
+        port_free=standby.machine.port_free(spec.address, spec.port),
+        login_ok=True,
+        target_directory=spec.directory,
+        target_directory_state=directory_state(ctx, standby),
+        target_settings={name: int(spec.settings[name]) for name in PARITY if name in spec.settings},
+        source_machine=str(upstream.machine.facts()["machine"]),
+        target_machine=str(standby.machine.facts()["machine"]),
+        source_libc=str(upstream.machine.facts()["libc"]),
+        target_libc=str(standby.machine.facts()["libc"]),
+    )
+
+
+def directory_state(ctx: Context, handle: InstanceHandle) -> TargetState:
+    """What there is where the instance's directory is to be."""
+    if handle.machine.kind(handle.spec.directory) == "absent":
+        return "absent"
+    return "ours" if handle.is_owned_by(ctx.job.pk) else "other"
+
+
+def directories_made(ctx: Context) -> str:
+    """Make the instance's directories"""
+    handle = ctx.handle(ctx.instance)
+    if handle.is_owned_by(ctx.job.pk):
+        ctx.say("The directory is there already, made by this job.")
+    handle.make_directories(ctx.job.pk)
+    return f"{handle.spec.directory} is there and belongs to this job until it has ended well."
+
+
+def directories_taken_away(ctx: Context) -> str:
+    """Delete what this job has made, and only that"""
+    handle = ctx.handle(ctx.instance)
+    handle.remove_made(handle.spec.socket_directory, ctx.job.pk)
+    removed = handle.remove_made(handle.spec.directory, ctx.job.pk)
+    return f"{handle.spec.directory} is gone." if removed else f"{handle.spec.directory} was not there."
+
+
+def directories_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    return planned(spec, f"mkdir -p {spec.directory}  # with {OWNER_FILE}: job {JOB_NUMBER}")
+
+
+def server_started(ctx: Context) -> str:
+    """Start PostgreSQL"""
+    handle = ctx.handle(ctx.instance)
+    if handle.is_running():
+        return "Already so: it runs."
+    handle.start()
+    return f"{handle.spec.name} answers at {handle.spec.address}:{handle.spec.port}."
+
+
+def server_stopped(ctx: Context) -> str:
+    """Stop PostgreSQL"""
+    handle = ctx.handle(ctx.instance)
+    if not handle.is_running():
+        return f"{handle.spec.name} does not run."
+    handle.stop()
+    return f"{handle.spec.name} is stopped."
+
+
+def start_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    return planned(spec, commands.pg_ctl_start(spec))
+
+
+def stop_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    return planned(spec, commands.pg_ctl_stop(spec))
