@@ -11,6 +11,8 @@ from pathlib import Path
 from launcher import arguments, environment, panel
 from launcher.complaint import CannotStart
 from launcher.state import State, state_directory
+from launcher.testing import run_tests
+from launcher.up import up
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SCRIPT = CHECKOUT / "pgreplica"
@@ -48,15 +50,11 @@ def _dispatch(words: list[str]) -> int:
 def _up(rest: list[str]) -> int:
     options = arguments.up_options(rest)
     _inside("embedded", ["up", *rest])
-    from launcher.up import up  # what it needs is in the environment
-
     return up(options, State(state_directory()))
 
 
 def _test(rest: list[str]) -> int:
     _inside("dev", ["test", *rest])
-    from launcher.testing import run_tests
-
     return run_tests(CHECKOUT, rest)
 
 

@@ -61,7 +61,7 @@ class Supervisor:
         self._stopping = True
         for child in reversed(self.children):
             self._stop_child(child)
-        self._selector.close()
+        self._forget_signals()
 
     def turn(self, seconds: float = TICK_SECONDS) -> None:
         """Forward what has been written, for at most `seconds`. Raises: StopRequested, once."""
@@ -145,15 +145,25 @@ class Supervisor:
         child.kill_group()
 
     def _listen_to_signals(self) -> None:
-        self._signals, other_end = socket.socketpair()
+        """A signal wakes the selector through a socket pair, wherever it arrives."""
+        self._signals, self._other_end = socket.socketpair()
         self._signals.setblocking(False)
-        other_end.setblocking(False)
-        self._other_end = other_end  # kept: it must stay open
-        signal.set_wakeup_fd(other_end.fileno(), warn_on_full_buffer=False)
+        self._other_end.setblocking(False)
+        signal.set_wakeup_fd(self._other_end.fileno(), warn_on_full_buffer=False)
         self._selector.register(self._signals, selectors.EVENT_READ, None)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup means: stay when the terminal goes
-                signal.signal(number, self._on_signal)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        # nohup means: stay when the terminal goes
+        self._handlers = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+        for number in self._handlers:
+            signal.signal(number, self._on_signal)
+
+    def _forget_signals(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        self._signals.close()
+        self._other_end.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stops += 1

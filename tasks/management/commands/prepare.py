@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from io import StringIO
 from typing import Any
 
 from django.core.management import call_command
@@ -25,8 +26,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Answers with one line of JSON: {"administrator_made": bool, "demo_pending": bool}."""
         call_command("migrate", interactive=False, verbosity=0)
-        call_command("access_setup", stdout=sys.stderr)
-        call_command("secrets_check", stdout=sys.stderr)
-        made = administrator_ensure(options["administrator"], Secret(sys.stdin.readline().strip()))
+        call_command("access_setup", stdout=StringIO())
+        call_command("secrets_check", stdout=StringIO())
         machine_register(base_directory=options["base_directory"], run_as=options["run_as"], demo=options["demo"])
+        # Last: where something before it fails, the next start makes the administrator and shows the password.
+        made = administrator_ensure(options["administrator"], Secret(sys.stdin.readline().strip()))
         self.stdout.write(json.dumps({"administrator_made": made, "demo_pending": demo_pending()}))
