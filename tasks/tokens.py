@@ -82,10 +82,8 @@ def digest(text: str) -> str:
 
 
 def _audited(actor: Actor, action: str, token: ApiToken) -> None:
-    target = f"{token.user.get_username()}/{token.name}"[:100]
-    audit_append(
-        actor=actor.name, source=actor.source, action=action, target=target, details={"prefix": token.prefix, "scope": token.scope}
-    )
+    details = {"user": token.user.get_username(), "prefix": token.prefix, "scope": token.scope}
+    audit_append(actor=actor.name, source=actor.source, action=action, target=token.name, details=details)
 
 
 def _check(name: str, scope: str, days: int) -> None:

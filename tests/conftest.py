@@ -22,6 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     required()  # a wrong PGREPLICA_TEST_REQUIRE ends the run before it begins
     # Pages are tested without collectstatic: static files come from their sources.
     settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)  # whitenoise warns where it is missing
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

@@ -142,6 +142,7 @@ class JobFactory(DjangoModelFactory):
     mutating = factory.LazyAttribute(lambda job: KINDS[job.kind].mutating)
     cluster = factory.SubFactory(ClusterFactory)
     cluster_name = factory.LazyAttribute(lambda job: job.cluster.name if job.cluster else "")
+    instance = None
     instance_name = factory.LazyAttribute(lambda job: job.instance.name if job.instance else "")
     requested_by_name = "olga"
     source = "web"

@@ -54,6 +54,7 @@ def not_found(request: HttpRequest, exc: Any = None) -> HttpResponse:
 
 
 def method_not_allowed(allowed: str) -> HttpResponse:
+    allowed = ", ".join(sorted(allowed.split(", ")))
     response = error(405, _("This address does not know this method."), hint=_("It knows: %(methods)s.") % {"methods": allowed})
     response["Allow"] = allowed
     return response
