@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from clusters.postgres.names import SUPERUSER
+from clusters.postgres.names import SUPERUSER, cidr
 from clusters.postgres.quoting import conf_value, conninfo, hba_address, hba_token, pgpass_line
 from clusters.postgres.spec import InstanceSpec
 from clusters.secrets import MASK, Secret
@@ -212,13 +212,17 @@ def render_pg_hba(spec: InstanceSpec) -> File:
 def _admitted(spec: InstanceSpec) -> Iterator[tuple[str, list[str]]]:
     here = hba_address(spec.address)
     peers = sorted({hba_address(member.address) for member in (*spec.members, spec.member)})
-    panel = list(dict.fromkeys([*map(hba_token, spec.panel_networks), here]))
+    panel = list(dict.fromkeys([*map(_network, spec.panel_networks), here]))
     yield "The superuser, over the socket of this machine only", [f"local  all  {hba_token(SUPERUSER)}  scram-sha-256"]
     yield "The panel, also when it comes through this server", _entries(hba_token(SUPERUSER), spec.panel_role, panel)
     yield "The members of the cluster, this one too: streaming and base backups", _entries("replication", spec.replication_role, peers)
     yield "The same for pg_rewind, which needs an ordinary database", _entries(hba_token(SUPERUSER), spec.replication_role, peers)
     if spec.client_networks:
-        yield "Applications", _entries(hba_token(spec.database), spec.owner_role, [hba_token(net) for net in spec.client_networks])
+        yield "Applications", _entries(hba_token(spec.database), spec.owner_role, [_network(network) for network in spec.client_networks])
+
+
+def _network(network: str) -> str:
+    return hba_token(cidr(network))
 
 
 def _entries(database: str, role: str, addresses: list[str]) -> list[str]:

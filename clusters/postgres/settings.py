@@ -87,7 +87,7 @@ def _check_number(field: str, known: Known, value: str) -> None:
     number = in_unit(value, known.unit)
     low = max(known.low, FLOORS.get(known.name, known.low))
     if number is None and known.unit:
-        template = _("%(field)s: %(name)s cannot be “%(value)s”. Write a number of %(unit)s, or one with its unit, such as %(example)s.")
+        template = _("%(field)s: %(name)s cannot be “%(value)s”. Write a number (in %(unit)s), or one with its unit, such as %(example)s.")
         example = "64MB" if known.unit in _UNITS[0] else "30s"
         raise NameRefused(field, template, name=known.name, value=shown(value), unit=known.unit, example=example)
     if number is None:
