@@ -20,12 +20,15 @@ RUN_JOB: Final = "tasks.run_job"
 SWEEP: Final = "tasks.sweep"
 VERIFY_ALL: Final = "tasks.verify_all"
 RESEND_AFTER: Final = timedelta(seconds=15)
+#: A dead broker is found dead in milliseconds; else kombu would try to reach it for seconds while a page waits.
+AT_ONCE: Final = {"max_retries": 1, "interval_start": 0, "socket_timeout": 1, "socket_connect_timeout": 1}
 
 
 def enqueue(job_id: int) -> bool:
     """Send the job's number to the workers. Whether the broker took it; where it did not, `sent_at` stays empty for the sweeper."""
     try:
-        current_app.send_task(RUN_JOB, [job_id], ignore_result=True, retry=False)
+        with current_app.connection_for_write(transport_options=AT_ONCE) as connection:
+            current_app.send_task(RUN_JOB, [job_id], ignore_result=True, retry=False, connection=connection)
     except (OperationalError, OSError) as error:
         logger.warning("Job #%s waits: the broker does not answer (%s). It is sent again within seconds of its return.", job_id, error)
         return False

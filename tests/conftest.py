@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pgtrigger
 import pytest
 from django.conf import settings
+from django.test import TransactionTestCase
 
 from launcher.account import Account, unprivileged
 from launcher.programs import postgres_copy
@@ -34,6 +36,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.fail(f"{reason} (PGREPLICA_TEST_REQUIRE asks for it)", pytrace=False)
             elif reason:
                 pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _audit_trail_gives_way() -> Iterator[None]:
+    """After a test with real transactions Django empties every table; the audit trail lets it, then only."""
+    teardown = TransactionTestCase._fixture_teardown
+
+    def ignoring(case: TransactionTestCase) -> None:
+        with pgtrigger.ignore("tasks.AuditEntry:no_truncate"):
+            teardown(case)
+
+    TransactionTestCase._fixture_teardown = ignoring
+    yield
+    TransactionTestCase._fixture_teardown = teardown
 
 
 @pytest.fixture(scope="session")
