@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop as _
 from clusters.hosts.machine import Fence, Finished, HostError, Machine, Unit
 from clusters.machines import machine_of
 from clusters.models import Instance
-from clusters.postgres import commands, statements
+from clusters.postgres import commands, files, statements
 from clusters.postgres.commands import Command, StopMode
 from clusters.postgres.facts import InstanceFacts, Version, parse_version
 from clusters.postgres.files import File
@@ -135,7 +135,7 @@ class InstanceHandle:
         written = []
         for file in wanted:
             if diff := file.diff(self.read_text(file.path)):
-                self._conductor.command(diff)
+                self._conductor.command(diff.rstrip("\n"))
                 self.machine.write_file(file.path, file.content.encode(), file.mode, self._fence())
                 self._conductor.changed()
                 written.append(file.path)
@@ -173,8 +173,22 @@ class InstanceHandle:
     # -- power
 
     def start(self, seconds: int = 60) -> None:
-        """Start the server and wait until it answers. On failure the end of its log goes into the job's log."""
+        """Start the server and wait until it answers. On failure the end of its log goes into the job's log.
+
+        A standby without its standby.signal would come up as a second primary on the same timeline; it is not started.
+        """
+        self._require_signal()
         self._change(commands.pg_ctl_start(self.spec, seconds), _("%(name)s did not start: %(error)s"), seconds + 10, log_on_error=True)
+
+    def _require_signal(self) -> None:
+        signal = files.standby_signal(self.spec.data_directory).path
+        if self.spec.role == "standby" and not self.machine.exists(signal):
+            raise ToolFailed(
+                _("%(name)s is declared a standby and has no standby.signal: it would start as a second primary. It was not started."),
+                _("Find out who removed %(path)s. If it was by mistake and nothing else was changed, make the empty file again."),
+                name=self.spec.name,
+                path=signal,
+            )
 
     def stop(self, mode: StopMode = "fast", seconds: int = 60) -> None:
         self._change(commands.pg_ctl_stop(self.spec, mode, seconds), _("%(name)s did not stop: %(error)s"), seconds + 10)

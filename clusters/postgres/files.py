@@ -254,6 +254,8 @@ def standby_signal(data_directory: str) -> File:
 
 def diff(path: str, old: str | None, new: str) -> str:
     """A unified diff for people; "" when nothing changes. `old` None: the file does not exist yet."""
+    if old is None and new == "":
+        return f"--- /dev/null\n+++ {path}\n"  # an empty file is a file: standby.signal is one
     before = "" if old is None else old
     lines = difflib.unified_diff(before.splitlines(), new.splitlines(), "/dev/null" if old is None else path, path, lineterm="")
     return "".join(f"{line}\n" for line in lines)

@@ -58,13 +58,15 @@ def password_written(ctx: Context) -> str:
 def members_admit(ctx: Context) -> str:
     """Let every member of the cluster admit the standby"""
     changed = admission_updated(ctx, members_of(ctx, but=ctx.instance))
-    return f"{', '.join(changed)} admit {ctx.instance.name} now." if changed else f"Already so: every member admits {ctx.instance.name}."
+    name = ctx.instance.name
+    return f"{name} is admitted by {', '.join(changed)} now." if changed else f"Already so: every member admits {name}."
 
 
 def members_forget(ctx: Context) -> str:
     """Take the standby out of every member's files"""
     changed = admission_updated(ctx, members_of(ctx, but=ctx.instance), without=ctx.instance)
-    return f"{', '.join(changed)} do not list {ctx.instance.name} any more." if changed else f"No member lists {ctx.instance.name}."
+    name = ctx.instance.name
+    return f"{name} is no longer listed on {', '.join(changed)}." if changed else f"No member lists {name}."
 
 
 def login_proven(ctx: Context) -> str:

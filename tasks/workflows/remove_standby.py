@@ -45,7 +45,7 @@ def slot_given_up(ctx: Context) -> str:
 def members_forget(ctx: Context) -> str:
     """Take it out of every member's pg_hba.conf"""
     changed = admission_updated(ctx, members_of(ctx, but=ctx.instance), without=ctx.instance)
-    return f"{', '.join(changed)} do not list {ctx.instance.name} any more." if changed else "Already so: no member lists it."
+    return f"It is no longer listed on {', '.join(changed)}." if changed else "Already so: no member lists it."
 
 
 def standby_forgotten(ctx: Context) -> str:
