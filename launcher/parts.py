@@ -23,7 +23,7 @@ LOGIN_PAGE = "/admin/login/"
 
 def database(server: EmbeddedPostgres) -> Program:
     return Program(
-        "database", server.server_argv(), environment(), server.ready, account=server.account,
+        "database", server.server_argv(), environment(), server.ready, account=server.account, quiet=["the database system is starting up"],
         stop_signal=signal.SIGINT, stop_seconds=60, orphan_signal=signal.SIGINT,  # SIGINT: "fast", it ends sessions and writes a checkpoint
     )  # fmt: skip
 
