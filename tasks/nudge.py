@@ -8,6 +8,8 @@ from functools import lru_cache
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,9 @@ class Bell:
     """Publishes to a job's channel. Never raises because of Redis: one warning, then silence for a while."""
 
     def __init__(self, url: str) -> None:
-        self._client = redis.Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+        # redis-py would by itself try again for seconds
+        once = Retry(NoBackoff(), 0)
+        self._client = redis.Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=once)
         self._quiet_until = 0.0
         self._warned = False
 
