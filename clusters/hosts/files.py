@@ -24,7 +24,13 @@ class FileVerbs(ShellMachine):
     def read_file(self, path: str, limit: int = 1 << 20) -> bytes | None:
         answer = self.verb(FILES, "read", path_checked(path), str(limit + 1), answer_bytes=limit + 2)
         if len(answer) > limit + 1:
-            raise PathRefused("too-large", _("%(path)s is larger than %(limit)s bytes, so it was not read."), path=inert(path), limit=limit)
+            raise PathRefused(
+                "too-large",
+                _("%(path)s is larger than %(limit)s bytes, so it was not read."),
+                _("Look what it is: the panel writes no file of this size."),
+                path=inert(path),
+                limit=limit,
+            )
         return _answered(answer)
 
     def read_tail(self, path: str, limit: int = 1 << 16) -> bytes | None:

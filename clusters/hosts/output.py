@@ -21,6 +21,11 @@ def bounded_line(line: bytes) -> bytes:
     return text[: LINE_BYTES - len(CUT)].decode("utf-8", "ignore").encode() + CUT
 
 
+def _is_plain(chunk: bytes, lines: list[bytes]) -> bool:
+    """Whether no line of a chunk needs any change."""
+    return chunk.isascii() and b"\r" not in chunk and max(map(len, lines)) <= LINE_BYTES
+
+
 class Lines:
     """Takes the chunks of one stream; keeps the first and the last half of `keep` bytes, hands each line to `on_line`."""
 
@@ -33,6 +38,11 @@ class Lines:
 
     def feed(self, chunk: bytes) -> None:
         *whole, rest = chunk.split(b"\n")
+        if not self._on_line and whole and not self._line and _is_plain(chunk, whole):
+            # A flood that nobody reads line by line is kept, or dropped, by the chunk.
+            self._last = next(filter(None, reversed(whole)), self._last)
+            self._keep(chunk[: len(chunk) - len(rest)])
+            whole = []
         for piece in whole:
             if self._line:
                 self._grow(piece)
@@ -69,12 +79,13 @@ class Lines:
         if self._on_line:
             self._on_line(line.decode())
 
-    def _keep(self, line: bytes) -> None:
-        if not self._head_full and len(self._head) + len(line) <= self._half:
-            self._head += line
+    def _keep(self, lines: bytes) -> None:
+        """Whole lines, with their ends."""
+        if not self._head_full and len(self._head) + len(lines) <= self._half:
+            self._head += lines
             return
         self._head_full = True
-        self._tail += line
+        self._tail += lines
         if len(self._tail) > 2 * self._half:
             self._trim()
 

@@ -28,30 +28,42 @@ parent_of() { # PATH: sets $parent
     parent=${parent:-/}
 }
 
+busy() { # FILE that names the holder first
+    holder='?'
+    [ ! -r "$1" ] || read -r holder _ <"$1"
+    fail busy "$1: process $holder"
+}
+
 lock_by_flock() { # FILE
     true >>"$1" || fail lock "$1"
     exec 9>>"$1"
     until flock -n 9; do
-        [ "$waited" -lt "$patience" ] || fail busy "$1: process $(cat "$1")"
+        [ "$waited" -lt "$patience" ] || busy "$1"
         pause
     done
-    printf '%s %s\n' "$$" "$verb" >"$1"
+    printf '%s\n' "$$" >"$1"
+}
+
+# orphaned FILE: it is there and names a process that is not. A file that is gone is not orphaned: its next holder may be making it.
+orphaned() {
+    read -r holder holder_mark 2>/dev/null <"$1" || return 1
+    ! { mark "$holder" && [ "$marked" = "$holder_mark" ]; }
 }
 
 # Without flock: a file that is made by link(2), complete from the first moment, and names its holder.
 lock_by_link() { # FILE
     lock_file="$1.held"
-    printf '%s %s\n' "$$" "$(mark $$)" >"$lock_file.$$" || fail lock "$1"
+    mark $$ && printf '%s %s\n' "$$" "$marked" >"$lock_file.$$" || fail lock "$1"
     trap 'rm -f "$lock_file.$$"' EXIT
     trap 'exit 143' TERM INT HUP
     until ln "$lock_file.$$" "$lock_file" 2>/dev/null; do
-        if ! alive "$lock_file" && mkdir "$lock_file.steal" 2>/dev/null; then
-            # Looked at again: between the look and the mkdir another may have taken it over and be at work.
-            alive "$lock_file" || rm -f "$lock_file"
+        if orphaned "$lock_file" && mkdir "$lock_file.steal" 2>/dev/null; then
+            # Looked at again: before the mkdir another may have taken it over. From here on nobody else can.
+            ! orphaned "$lock_file" || rm -f "$lock_file"
             rmdir "$lock_file.steal"
             continue
         fi
-        [ "$waited" -lt "$patience" ] || fail busy "$lock_file: process $(cat "$lock_file")"
+        [ "$waited" -lt "$patience" ] || busy "$lock_file"
         pause
     done
     trap 'rm -f "$lock_file" "$lock_file.$$"' EXIT

@@ -1,9 +1,9 @@
 # Which process a number means: "<pid> <mark>", the mark being the start time, so that a recycled number is told apart.
 
-# mark PID: prints the mark of a live process; fails when there is none. A zombie has ended: it counts as none.
+# mark PID: sets $marked for a live process; fails when there is none. A zombie has ended: it counts as none.
 mark() {
+    marked=
     if [ -r /proc/self/stat ]; then
-        [ -r "/proc/$1/stat" ] || return 1
         mark_text=
         while IFS= read -r mark_line || [ -n "$mark_line" ]; do
             mark_text="$mark_text $mark_line"
@@ -16,19 +16,17 @@ mark() {
         case ${1:-Z} in Z | X | x) return 1 ;; esac
         mark_boot=
         [ ! -r /proc/sys/kernel/random/boot_id ] || read -r mark_boot </proc/sys/kernel/random/boot_id
-        printf '%s:%s\n' "$mark_boot" "${20}"
+        marked="$mark_boot:${20}"
     else
         # shellcheck disable=SC2046
         set -- $(LC_ALL=C ps -o stat= -o lstart= -p "$1" 2>/dev/null)
-        case ${1:-Z} in [ZX]*) return 1 ;; esac
+        case ${1:-Z} in Z* | X*) return 1 ;; esac
         shift
-        printf 'ps:%s\n' "$*" | tr ' ' _
+        marked="ps:$(printf '%s_' "$@")"
     fi
 }
 
 # alive FILE: whether the process that a receipt names still runs.
 alive() {
-    [ -r "$1" ] || return 1
-    read -r alive_pid alive_mark <"$1" || return 1
-    [ -n "$alive_mark" ] && [ "$(mark "$alive_pid")" = "$alive_mark" ]
+    [ -r "$1" ] && read -r alive_pid alive_mark <"$1" && mark "$alive_pid" && [ "$marked" = "$alive_mark" ]
 }

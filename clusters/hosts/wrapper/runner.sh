@@ -3,7 +3,7 @@
 umask 077
 
 receipt() { # NAME PID: publish "<pid> <mark>" as one whole; fails when the receipt is there already
-    printf '%s %s\n' "$2" "$(mark "$2")" >"$directory/$1.$2" || return 1
+    mark "$2" && printf '%s %s\n' "$2" "$marked" >"$directory/$1.$2" || return 1
     ln "$directory/$1.$2" "$directory/$1" 2>/dev/null
     linked=$?
     rm -f "$directory/$1.$2"

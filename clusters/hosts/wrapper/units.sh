@@ -25,7 +25,10 @@ print_unit() { # DIRECTORY WORD
     pid=
     [ ! -r "$1/pid" ] || read -r pid _ <"$1/pid"
     printf '%s %s %s %s\n' "$2" "$state" "${rc:--}" "${pid:--}"
-    [ ! -r "$1/command" ] || cat "$1/command"
+    [ -r "$1/command" ] || return 0
+    while IFS= read -r line || [ -n "$line" ]; do
+        printf '%s\n' "$line"
+    done <"$1/command"
 }
 
 verb_unit() { # DIRECTORY

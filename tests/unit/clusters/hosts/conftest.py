@@ -1,0 +1,113 @@
+"""Real processes on this machine. Each test gets a directory that the machine's user owns, and no database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from clusters.hosts.local import LocalMachine
+from clusters.hosts.machine import Fence, Unit
+
+OTHER_USER = "nobody"
+
+
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
+        time.sleep(0.005)
+
+
+def ended(machine: LocalMachine, directory: str) -> Unit:
+    """The unit once it runs no more."""
+    wait_until(lambda: machine.unit(directory).state != "running", f"{directory} has ended")
+    return machine.unit(directory)
+
+
+def programs(directory: Path, *, without: tuple[str, ...] = (), shell: str = "") -> str:
+    """A search path that holds what the system's holds, but for some programs; `shell` stands in for sh."""
+    for place in ("/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+        for program in Path(place).iterdir() if Path(place).is_dir() else ():
+            link = directory / program.name
+            if program.name not in without and not link.exists() and not link.is_symlink():
+                link.symlink_to(program)
+    if shell:
+        (directory / "sh").unlink()
+        (directory / "sh").symlink_to(shell)
+    return str(directory)
+
+
+@contextmanager
+def directory_for_all() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="pgr-", dir="/tmp"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user may enter."""
+    with directory_for_all() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def path_without_flock() -> Iterator[str]:
+    with directory_for_all() as directory:
+        yield programs(directory, without=("flock",))
+
+
+@pytest.fixture(scope="session")
+def path_without_setsid() -> Iterator[str]:
+    with directory_for_all() as directory:
+        yield programs(directory, without=("setsid",))
+
+
+@pytest.fixture(params=["ourselves", pytest.param("another user", marks=pytest.mark.needs("root"))])
+def machine(request: pytest.FixtureRequest) -> LocalMachine:
+    return LocalMachine(OTHER_USER if request.param == "another user" else "")
+
+
+@pytest.fixture
+def base(machine: LocalMachine, open_directory: Path) -> str:
+    """A directory as a server's base directory is: 0700, of the machine's user."""
+    path = str(open_directory / "base")
+    machine.make_base_directory(path)
+    return path
+
+
+@pytest.fixture
+def fence(base: str) -> Fence:
+    return Fence(f"{base}/orders/.token", 7)
+
+
+@pytest.fixture
+def unit(machine: LocalMachine, base: str) -> Iterator[str]:
+    """The directory of a unit, which is stopped afterwards."""
+    directory = f"{base}/orders/.units/job-1-clone"
+    yield directory
+    machine.stop_unit(directory, 0)
+
+
+def uid_of(machine: LocalMachine) -> int:
+    return int(machine.owner().split(":")[0])
+
+
+def present(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+needs_other = pytest.mark.needs("root")
+AS_ROOT = os.geteuid() == 0
