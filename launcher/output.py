@@ -30,8 +30,8 @@ class Output:
     def write(self, text: str) -> None:
         try:
             print(text, file=self._stream, flush=True)
-        except (BrokenPipeError, ValueError):
-            self._stream = open(os.devnull, "w")  # noqa: SIM115  # for the rest of the run
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
         except UnicodeEncodeError:
             print(text.encode("ascii", "replace").decode(), file=self._stream, flush=True)
 

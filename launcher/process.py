@@ -51,7 +51,7 @@ class Child:
         self.lines = Lines()
         self.start_at: float | None = None  # when to start it again
         self._started_at = 0.0
-        self._pause = 0.0
+        self.pause = 0.0  # before its last start
 
     @property
     def stream(self) -> IO[bytes]:
@@ -76,13 +76,16 @@ class Child:
         """The exit code of a process that has ended; negative: the signal that ended it. None while it runs."""
         return None if self.process is None else self.process.poll()
 
+    def has_done_its_work(self) -> bool:
+        return self.program.once and self.ended() == 0
+
     def plan_restart(self) -> float:
         """Decide when it starts again; returns the pause in seconds."""
         first, longest = BACK_OFF_SECONDS
         steady = time.monotonic() - self._started_at > STEADY_SECONDS
-        self._pause = first if steady or not self._pause else min(self._pause * 2, longest)
-        self.process, self.start_at = None, time.monotonic() + self._pause
-        return self._pause
+        self.pause = first if steady or not self.pause else min(self.pause * 2, longest)
+        self.process, self.start_at = None, time.monotonic() + self.pause
+        return self.pause
 
     def read(self) -> list[str] | None:
         """The lines written since the last call; None at the end of the output."""

@@ -95,21 +95,26 @@ class Supervisor:
         waiting = list(children)
         while waiting:
             self.turn()
-            for child in waiting:
-                if child.ended() is not None:
-                    self._drain(child)
-                    raise CannotStart(f"the {child.program.name} process ended while it was starting; its last lines are above.")
-            waiting = [child for child in waiting if not child.program.ready()]
+            waiting = [child for child in waiting if not self._is_ready(child)]
             if waiting and time.monotonic() > deadline:
                 name = waiting[0].program.name
                 raise CannotStart(f"the {name} process was not ready within {START_SECONDS:.0f} seconds; its last lines are above.")
+
+    def _is_ready(self, child: Child) -> bool:
+        code = child.ended()
+        if code is None:
+            return child.program.ready()
+        if not child.has_done_its_work():
+            self._drain(child)
+            raise CannotStart(f"the {child.program.name} process ended while it was starting; its last lines are above.")
+        return True
 
     def _restart(self) -> None:
         for child in self.children:
             code = child.ended()
             if code is not None:
                 self._clean_up(child)
-                if child.program.once and code == 0:
+                if child.has_done_its_work():
                     self.children.remove(child)
                     return
                 pause = child.plan_restart()

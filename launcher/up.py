@@ -55,7 +55,6 @@ def _state_ensure(state: State) -> Account | None:
     for path, mode in ((state.secrets, 0o700), (state.root / "run", 0o755), (state.clusters, 0o700)):
         path.mkdir(mode=mode, exist_ok=True)
     if account:
-        state.root.chmod(0o755)  # PostgreSQL's user passes through it
         account.own(state.clusters)
     return account
 
