@@ -64,7 +64,7 @@ def machine_differs(facts: CloneFacts) -> Obstacle | None:
     return obstacle(
         "machine_differs",
         "blocks",
-        _("The target server is a %(value)s machine, the source a %(threshold)s machine; a physical copy does not work across them."),
+        _("The target server's processor is %(value)s, the source's %(threshold)s; a physical copy does not work across them."),
         _("Choose a target server of the same kind."),
         value=facts.target_machine,
         threshold=facts.source_machine,
@@ -141,8 +141,8 @@ def source_in_backup(facts: CloneFacts) -> Obstacle | None:
     return obstacle(
         "source_in_backup",
         "warns",
-        _("%(value)s other base backup of %(source)s is running; both will be slower."),
-        _("Wait until it has ended, or go on."),
+        _("Other base backups of %(source)s are running (%(value)s); all will be slower."),
+        _("Wait until they have ended, or go on."),
         value=facts.source.base_backups,
         threshold=0,
         source=facts.source_name,
@@ -157,7 +157,7 @@ def no_free_walsender(facts: CloneFacts) -> Obstacle | None:
     return obstacle(
         "no_free_walsender",
         "blocks",
-        _("%(source)s has %(value)s WAL senders left of %(limit)s; a base backup takes %(threshold)s."),
+        _("WAL senders left on %(source)s: %(value)s of %(limit)s; a base backup takes %(threshold)s."),
         _("Raise max_wal_senders in the cluster's settings and restart its instances, or remove a standby that is not needed."),
         value=free,
         threshold=WALSENDERS_OF_A_COPY,

@@ -5,7 +5,7 @@ Facts come from a machine and are not trusted: what has not the expected shape r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
@@ -53,7 +53,7 @@ class _Row:
         """Raises: Unreadable."""
         try:
             return cls(**{item.name: _read(str(item.type), row[item.name]) for item in fields(cls) if item.name in row})  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise Unreadable(f"{cls.__name__} ({error})", row) from error
 
     def as_row(self) -> dict[str, Any]:
@@ -171,28 +171,31 @@ def wal_rate(earlier: InstanceFacts, later: InstanceFacts) -> float | None:
 
 
 def _read(kind: str, value: Any) -> Any:
-    """A JSON value as the field's type. A value of another type raises TypeError, ValueError or AttributeError."""
-    if value is None:
-        if "None" in kind:
-            return None
-        raise TypeError(f"{kind} is missing")
-    kind = kind.removesuffix(" | None")
-    if kind in _READERS:
-        return _READERS[kind](value)
-    if kind == "str":
-        return str(value)
-    if kind == "bool" and not isinstance(value, bool):
-        raise TypeError("not a truth value")
-    return int(value) if kind == "int" else float(value) if kind == "float" else value
+    """A JSON value as the field's type. Raises: TypeError for a value of another type."""
+    if value is None and kind.endswith("| None"):
+        return None
+    json_type, convert = _READERS[kind.removesuffix(" | None")]
+    if not isinstance(value, json_type) or (isinstance(value, bool) and json_type is not bool):
+        raise TypeError(f"{kind} expected")
+    return convert(value)
 
 
-_READERS: dict[str, Any] = {
-    "Lsn": Lsn.parse,
-    "ReceiverRow": ReceiverRow.from_row,
-    "tuple[str, ...]": lambda values: tuple(str(value) for value in values),
-    "tuple[ReplicationRow, ...]": lambda rows: tuple(ReplicationRow.from_row(row) for row in rows),
-    "tuple[SlotRow, ...]": lambda rows: tuple(SlotRow.from_row(row) for row in rows),
-    "Mapping[str, str]": lambda items: {str(key): str(value) for key, value in items.items()},
+def _strings(values: list[Any]) -> tuple[str, ...]:
+    return tuple(_read("str", value) for value in values)
+
+
+#: For the type of each field: the JSON type it comes as, and how it is made of that.
+_READERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+    "bool": (bool, bool),
+    "int": (int, int),
+    "float": (int | float, float),
+    "str": (str, str),
+    "Lsn": (str, Lsn.parse),
+    "ReceiverRow": (dict, ReceiverRow.from_row),
+    "tuple[str, ...]": (list, _strings),
+    "tuple[ReplicationRow, ...]": (list, lambda rows: tuple(map(ReplicationRow.from_row, rows))),
+    "tuple[SlotRow, ...]": (list, lambda rows: tuple(map(SlotRow.from_row, rows))),
+    "Mapping[str, str]": (dict, lambda items: dict(zip(items, _strings(list(items.values())), strict=True))),
 }
 
 

@@ -216,6 +216,17 @@ def reason(value: str, field: str = "reason") -> str:
     return text
 
 
+def replication_slot(value: str, field: str = "slot") -> str:
+    """The name of a replication slot, as PostgreSQL takes it."""
+    if not re.fullmatch(r"[a-z0-9_]{1,63}", value, re.ASCII):
+        raise NameRefused(
+            field,
+            _("%(field)s: “%(value)s” cannot be a slot. Use 1 to 63 small letters, digits and underscores."),
+            value=shown(value),
+        )
+    return value
+
+
 def slot_name(cluster: str, instance: str) -> str:
     """The physical slot that keeps WAL for `instance`: `pgr_<cluster>_<instance>`, shortened with a hash past 63 bytes."""
     name = f"pgr_{cluster}_{instance}".replace("-", "_")

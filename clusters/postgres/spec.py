@@ -7,7 +7,7 @@ path, a file or a command line, so that nothing below has to doubt them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from clusters.postgres import names
@@ -34,6 +34,10 @@ class Upstream(Member):
     """Whom a standby follows, and the slot there that keeps its WAL."""
 
     slot: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names.replication_slot(self.slot)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class InstanceSpec:
     def socket_directory(self) -> str:
         return f"{self.base_directory.rstrip('/')}/.run/{self.port}"
 
-    def quarantine_directory(self, job_id: int) -> str:
+    def quarantine_directory(self, job_id: int | str) -> str:
         """Where the instance's directory goes when it leaves the cluster."""
         return f"{self.cluster_directory}/quarantine/{self.name}-{job_id}"
 
@@ -154,6 +158,11 @@ class InstanceSpec:
     def units_directory(self) -> str:
         return f"{self.cluster_directory}/.units"
 
-    def clone_directory(self, job_id: int) -> str:
+    def clone_directory(self, job_id: int | str) -> str:
         """Where a base backup grows, beside the data directory: it is put into place by one rename."""
         return f"{self.data_directory}.clone-{job_id}"
+
+
+def without(spec: InstanceSpec, name: str) -> InstanceSpec:
+    """The instance as it is when the member `name` is not in its cluster."""
+    return replace(spec, members=tuple(member for member in spec.members if member.name != name))
