@@ -51,7 +51,7 @@ def entries(
 
 
 @router.get("/audit/verify", auth=needs(VIEW), response=Verification)
-def verify(request: HttpRequest) -> Any:
+def chain(request: HttpRequest) -> Any:
     """Compute the whole chain again: the number of entries and the head hash, or the first entry that does not hold."""
     found = audit_verify()
     if isinstance(found, Verified):

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from ninja import Query, Router
 
-from tasks.api.auth import actor, needs, needs_async, still_allowed
+from tasks.api.auth import SECURITY, actor, needs, needs_async, still_allowed
 from tasks.api.bodies import Body
 from tasks.control import job_cancel, job_resume
 from tasks.models import Job
@@ -45,13 +45,13 @@ def job(request: HttpRequest, job_id: int) -> Any:
     return job_show(job_id)
 
 
-@router.get("/jobs/{int:job_id}/events", auth=needs_async(VIEW))
+@router.get("/jobs/{int:job_id}/events", auth=needs_async(VIEW), openapi_extra=SECURITY)
 async def events(request: HttpRequest, job_id: int, after: int = 0, limit: int = 500) -> Any:
     """The log from the event numbered `after` on: `{"job", "events", "next", "more"}`. Ask again with `after=<next>`."""
     return await events_response(request, job_id)
 
 
-@router.get("/jobs/{int:job_id}/stream", auth=needs_async(VIEW))
+@router.get("/jobs/{int:job_id}/stream", auth=needs_async(VIEW), openapi_extra=SECURITY)
 async def stream(request: HttpRequest, job_id: int, after: int = 0) -> HttpResponseBase:
     """The log as server-sent events, from `Last-Event-ID` (or `after`) on, until the job has ended."""
     return await stream_response(request, job_id, partial(still_allowed, request, VIEW))

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show
+from tasks.console.base import Ended, Exit
+from tasks.console.connect import psql_run, way_to
+from tasks.console.output import pairs, table
+from tasks.console.requests import RequestCommand
+
+INSTANCE_COLUMNS = ("name", "server", "role", "state", "host", "port", "timeline", "upstream", "sync_state", "lag_bytes")
+ACTS = {"start": "start_instance", "stop": "stop_instance", "restart": "restart_instance", "remove-standby": "remove_standby"}
+
+
+class Command(RequestCommand):
+    help = "Clusters: list, show, create, add-standby, remove-standby, start, stop, restart, verify, remove, dsn, psql."
+
+    def verbs(self, parsers: Any) -> None:
+        self.verb(parsers, "list", "All clusters.")
+        self.verb(parsers, "show", "One cluster, with its instances.").add_argument("name")
+        self._create(self.asks(self.verb(parsers, "create", "Create a cluster: its primary.")))
+        self._add_standby(self.asks(self.verb(parsers, "add-standby", "Add a standby.")))
+        texts = {
+            "remove-standby": "Remove a standby; its data goes to quarantine.",
+            "start": "Start an instance.",
+            "stop": "Stop an instance.",
+            "restart": "Restart an instance.",
+        }
+        for verb, text in texts.items():
+            parser = self.asks(self.verb(parsers, verb, text), confirm=verb != "start")
+            parser.add_argument("name", help="the cluster")
+            parser.add_argument("instance")
+        self.asks(self.verb(parsers, "verify", "Look at every pair now.")).add_argument("name")
+        self.asks(self.verb(parsers, "remove", "Give up a cluster; its data goes to quarantine."), confirm=True).add_argument("name")
+        self._connect(self.verb(parsers, "dsn", "Print a connection string.")).add_argument("--with-password", action="store_true")
+        self._connect(self.verb(parsers, "psql", "Open psql.")).add_argument("arguments", nargs="*", metavar="-- psql arguments")
+
+    def _create(self, parser: Any) -> None:
+        parser.add_argument("name")
+        parser.add_argument("--server", required=True)
+        parser.add_argument("--database", required=True)
+        parser.add_argument("--owner-role", required=True)
+        parser.add_argument(
+            "--owner-password-file", help="a file whose first line is the owner's password, - for standard input; else made"
+        )
+        parser.add_argument("--postgres-major", help="14 to 18; else the newest on the server")
+        parser.add_argument("--instance", help="name of the primary")
+        parser.add_argument("--client-network", action="append", default=[], metavar="CIDR", help="may be given several times")
+        parser.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="may be given several times")
+        self._place(parser)
+
+    def _add_standby(self, parser: Any) -> None:
+        parser.add_argument("name", help="the cluster")
+        parser.add_argument("--server", required=True)
+        parser.add_argument("--instance", help="name of the standby")
+        parser.add_argument("--upstream", help="the instance it follows; else the primary")
+        parser.add_argument("--max-rate", help="limit of the copy, for example 50M a second")
+        self._place(parser)
+
+    def _place(self, parser: Any) -> None:
+        parser.add_argument("--port")
+        parser.add_argument("--bindir", help="directory of the PostgreSQL programs, one of those found on the server")
+
+    def _connect(self, parser: Any) -> Any:
+        parser.add_argument("name")
+        parser.add_argument("--instance", default="")
+        parser.add_argument("--user", default="", help="role; else the owner of the database")
+        return parser
+
+    def verb_list(self, options: dict[str, Any]) -> None:
+        clusters = cluster_list()
+        rows = [dict(cluster) | {"instances": len(cluster["instances"])} for cluster in clusters]
+        self.say(options, clusters, table(rows, ("name", "state", "verdict", "guarantee", "primary", "instances")))
+
+    def verb_show(self, options: dict[str, Any]) -> None:
+        cluster: ClusterShow = cluster_show(options["name"])
+        head = {key: value for key, value in cluster.items() if key != "instances"}
+        self.say(options, cluster, [*pairs(head), "", *table([dict(row) for row in cluster["instances"]], INSTANCE_COLUMNS)])
+
+    def verb_create(self, options: dict[str, Any]) -> None:
+        fields = ("name", "server", "database", "owner_role", "postgres_major", "instance", "port", "bindir")
+        data = {field: options[field] for field in fields}
+        more = {"client_networks": options["client_network"], "settings": _settings(options["setting"])}
+        self.request(options, "create_cluster", data | more | {"owner_password": _password(options["owner_password_file"])})
+
+    def verb_add_standby(self, options: dict[str, Any]) -> None:
+        data = {field: options[field] for field in ("server", "upstream", "port", "bindir", "max_rate")}
+        self.request(options, "add_standby", data | {"cluster": options["name"], "name": options["instance"]})
+
+    def verb_remove_standby(self, options: dict[str, Any]) -> None:
+        data = {"cluster": options["name"], "instance": options["instance"]}
+        self.request(options, ACTS[options["verb"]], data, target=options["instance"])
+
+    verb_start = verb_stop = verb_restart = verb_remove_standby
+
+    def verb_verify(self, options: dict[str, Any]) -> None:
+        self.request(options, "verify", {"cluster": options["name"]})
+
+    def verb_remove(self, options: dict[str, Any]) -> None:
+        self.request(options, "remove_cluster", {"cluster": options["name"]}, target=options["name"])
+
+    def verb_dsn(self, options: dict[str, Any]) -> None:
+        way = way_to(cluster_get(options["name"]), options["instance"], options["user"])
+        if options["with_password"]:
+            password = way.password()
+            way.audit("reveal_password")
+            text = way.uri_with(password)
+        else:
+            text = way.uri
+        self.say(options, {"connection_string": text}, [text])
+
+    def verb_psql(self, options: dict[str, Any]) -> None:
+        way = way_to(cluster_get(options["name"]), options["instance"], options["user"])
+        code = psql_run(way, options["arguments"])
+        if code:
+            self.end(code)
+
+
+def _settings(given: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    if any(not sign for _name, sign, _value in pairs):
+        raise Ended(Exit.WRONG_USE, _("setting: write it as NAME=VALUE."))
+    if len({name for name, _sign, _value in pairs}) < len(pairs):
+        raise Ended(Exit.WRONG_USE, _("setting: give each one once."))
+    return {name.strip(): value.strip() for name, _sign, value in pairs}
+
+
+def _password(path: str | None) -> str | None:
+    """The first line of the file; a password is never an argument, where every user of the machine could read it."""
+    if path is None:
+        return None
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        sentence = _("owner password file: %(path)s cannot be read (%(error)s).") % {"path": path, "error": error}
+        raise Ended(Exit.WRONG_USE, sentence) from error
+    return text.split("\n", 1)[0] or None
