@@ -8,7 +8,6 @@ the reading verbs answer it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from django.utils.translation import gettext_noop as _
@@ -16,6 +15,7 @@ from django.utils.translation import gettext_noop as _
 from clusters.hosts.machine import Fence, Finished, HostError, Machine, Unit
 from clusters.machines import machine_of
 from clusters.models import Instance
+from clusters.ownership import OWNER_FILE, made_command, owner_text, unmade_command
 from clusters.postgres import commands, files, statements
 from clusters.postgres.commands import Command, StopMode
 from clusters.postgres.facts import InstanceFacts, Version, parse_version
@@ -28,8 +28,6 @@ from clusters.sessions import panel_session
 
 TOOL_SECONDS: Final = 60.0
 LOG_TAIL_LINES: Final = 20
-#: A file in what a job has made, naming the job: only what carries the job's own name is ever deleted when it is rolled back.
-OWNER_FILE: Final = ".made-by"
 
 
 class ToolFailed(HostError):
@@ -69,10 +67,6 @@ class InstanceHandle:
     def observe(self, with_size: bool = False) -> InstanceFacts:
         """One look at the running instance, as the panel's role. Raises: InstanceUnreachable, facts.Unreadable."""
         return InstanceFacts.from_row(self.query(observe_call(self.spec.major, with_size))[0]["facts"])
-
-    def spec_without(self, name: str) -> InstanceSpec:
-        """The instance as it is once the member `name` has left the cluster."""
-        return replace(self.spec, members=tuple(member for member in self.spec.members if member.name != name))
 
     def programs_version(self) -> Version | None:
         """The version of the PostgreSQL programs in the declared directory; None where they do not run."""
@@ -125,7 +119,7 @@ class InstanceHandle:
 
     def make_made(self, directory: str, job_id: int) -> None:
         """A directory that carries the job's name: what `remove_made` may delete."""
-        self._conductor.command(f"mkdir -p {directory}  # with {OWNER_FILE}: {owner_text(job_id).strip()}")
+        self._conductor.command(made_command(directory, job_id))
         self.machine.make_directory(directory, 0o700, self._fence())
         self.machine.write_file(f"{directory}/{OWNER_FILE}", owner_text(job_id).encode(), 0o600, self._fence())
         self._conductor.changed()
@@ -156,7 +150,7 @@ class InstanceHandle:
 
     def remove_made(self, directory: str, job_id: int) -> bool:
         """Delete a directory that this job has made (it carries the job's name). False: there was none. Refuses any other."""
-        self._conductor.command(f"rm -r {directory}  # only if {OWNER_FILE} in it says: {owner_text(job_id).strip()}")
+        self._conductor.command(unmade_command(directory, job_id))
         removed = self.machine.remove_owned_tree(directory, OWNER_FILE, owner_text(job_id), self._fence())
         self._conductor.changed()
         return removed
@@ -280,7 +274,3 @@ class InstanceHandle:
         error = lines[-1] if lines else f"exit status {finished.returncode}"
         hint = _("The log above has what it printed. Put that right, then resume the job.")
         raise ToolFailed(failure, hint, name=self.spec.name, error=error[:300])
-
-
-def owner_text(job_id: int) -> str:
-    return f"job {job_id}\n"

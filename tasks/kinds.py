@@ -74,4 +74,4 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 KIND_CHOICES: Final = [(kind.name, kind.label) for kind in KINDS.values()]
-RUN_PERMISSIONS: Final = [(f"run_{kind.name}", f"Can run: {kind.name.replace('_', ' ')}") for kind in KINDS.values()]
+RUN_PERMISSIONS: Final = tuple((f"run_{kind.name}", f"Can run: {kind.name.replace('_', ' ')}") for kind in KINDS.values())

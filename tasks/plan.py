@@ -12,8 +12,8 @@ from typing import Any, Literal, NotRequired, Protocol, TypedDict
 
 from clusters.models import Cluster, Instance, Server
 
-#: Stands where the number of the job will stand: a plan is shown before the job has one.
-JOB_NUMBER = "<job>"
+#: Stands where the number of the job will stand: a plan is shown before the job has one. No shell needs to quote it.
+JOB_NUMBER = "@job"
 
 
 class PlanItem(TypedDict):

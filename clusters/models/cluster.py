@@ -31,7 +31,9 @@ class Cluster(models.Model):
     owner_password = EncryptedField(_("owner password"), editable=False)
     replication_password = EncryptedField(_("replication password"), editable=False)
     panel_password = EncryptedField(_("panel password"), editable=False)
-    client_networks = models.JSONField(_("client networks"), default=list, help_text=_("Networks (CIDR) from which applications may connect."))
+    client_networks = models.JSONField(
+        _("client networks"), default=list, help_text=_("Networks (CIDR) from which applications may connect.")
+    )
     settings = models.JSONField(_("settings"), default=dict, blank=True, help_text=_("Further postgresql.conf settings: name to value."))
     lifecycle = models.CharField(_("lifecycle"), max_length=10, choices=Lifecycle, default=Lifecycle.PLANNED, editable=False)
     system_identifier = models.CharField(_("system identifier"), max_length=20, blank=True, editable=False)
@@ -43,7 +45,11 @@ class Cluster(models.Model):
         verbose_name_plural = _("clusters")
         ordering = ("name",)
         constraints = [
-            models.UniqueConstraint(Lower("name"), name="cluster_name_unique", violation_error_message=_("A cluster of this name exists already. Choose another name.")),
+            models.UniqueConstraint(
+                Lower("name"),
+                name="cluster_name_unique",
+                violation_error_message=_("A cluster of this name exists already. Choose another name."),
+            ),
             models.CheckConstraint(condition=Q(name__regex=OBJECT_NAME), name="cluster_name_valid"),
             models.CheckConstraint(condition=Q(postgres_major__gte=14, postgres_major__lte=18), name="cluster_postgres_major_supported"),
         ]
@@ -86,15 +92,20 @@ class Instance(models.Model):
         ordering = ("cluster", "name")
         constraints = [
             models.UniqueConstraint(
-                Lower("name"), "cluster", name="instance_name_unique_in_cluster",
+                Lower("name"),
+                "cluster",
+                name="instance_name_unique_in_cluster",
                 violation_error_message=_("This cluster has an instance of this name already. Choose another name."),
             ),
             models.UniqueConstraint(
-                fields=("server", "port"), name="instance_port_unique_on_server",
+                fields=("server", "port"),
+                name="instance_port_unique_on_server",
                 violation_error_message=_("Another instance on this server has this port. Choose another port."),
             ),
             models.UniqueConstraint(
-                fields=("cluster",), condition=Q(role="primary"), name="instance_one_declared_primary",
+                fields=("cluster",),
+                condition=Q(role="primary"),
+                name="instance_one_declared_primary",
                 violation_error_message=_("This cluster has a declared primary already."),
             ),
             models.CheckConstraint(condition=Q(port__gte=1, port__lte=65535), name="instance_port_valid"),

@@ -46,7 +46,11 @@ class Server(models.Model):
         verbose_name_plural = _("servers")
         ordering = ("name",)
         constraints = [
-            models.UniqueConstraint(Lower("name"), name="server_name_unique", violation_error_message=_("A server of this name exists already. Choose another name.")),
+            models.UniqueConstraint(
+                Lower("name"),
+                name="server_name_unique",
+                violation_error_message=_("A server of this name exists already. Choose another name."),
+            ),
             models.CheckConstraint(condition=models.Q(name__regex=OBJECT_NAME), name="server_name_valid"),
             models.CheckConstraint(condition=models.Q(base_directory__startswith="/"), name="server_base_directory_absolute"),
         ]

@@ -25,7 +25,9 @@ class Job(models.Model):
     params = models.JSONField(_("parameters"), default=dict)
 
     # Who asked, from where, and why.
-    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by"))
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
+    )
     requested_by_name = models.CharField(_("requested by"), max_length=150)
     source = models.CharField(_("source"), max_length=20)  # web, api, command, schedule, first start
     reason = models.CharField(_("reason"), max_length=2000, blank=True)
@@ -59,7 +61,9 @@ class Job(models.Model):
         ordering = ("-id",)
         permissions = RUN_PERMISSIONS
         constraints = [
-            models.UniqueConstraint(fields=("cluster",), condition=Q(mutating=True, status__in=ACTIVE), name="job_one_active_mutating_per_cluster"),
+            models.UniqueConstraint(
+                fields=("cluster",), condition=Q(mutating=True, status__in=ACTIVE), name="job_one_active_mutating_per_cluster"
+            ),
         ]
         indexes = [
             models.Index(fields=("status", "lease_until"), name="job_claimable", condition=Q(status__in=ACTIVE)),

@@ -12,6 +12,7 @@ from clusters import services
 from clusters.instances import InstanceHandle
 from clusters.models import Cluster, Instance
 from clusters.models.cluster import Lifecycle
+from clusters.ownership import made_command, unmade_command
 from clusters.postgres import commands, files, rules
 from clusters.postgres.spec import InstanceSpec
 from clusters.selectors import instance_spec
@@ -64,7 +65,7 @@ def members_admit(ctx: Context) -> str:
 
 def members_forget(ctx: Context) -> str:
     """Take the standby out of every member's files"""
-    changed = admission_updated(ctx, members_of(ctx, but=ctx.instance), without=ctx.instance)
+    changed = admission_updated(ctx, members_of(ctx, but=ctx.instance), leaver=ctx.instance)
     name = ctx.instance.name
     return f"{name} is no longer listed on {', '.join(changed)}." if changed else f"No member lists {name}."
 
@@ -72,6 +73,7 @@ def members_forget(ctx: Context) -> str:
 def login_proven(ctx: Context) -> str:
     """Log in to the upstream as the replication role, from the standby's place"""
     upstream, standby = _both(ctx)
+    ctx.command(commands.replication_login(standby.spec).display())
     login = standby.replication_login()
     if not login.ok:
         raise StepFailed(
@@ -188,7 +190,8 @@ def _slot_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 def _copy_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
-    return planned(spec, commands.pg_basebackup(spec, copy_target(spec, JOB_NUMBER), request.params.get("max_rate") or None))
+    made = made_command(spec.clone_directory(JOB_NUMBER), JOB_NUMBER)
+    return planned(spec, made, commands.pg_basebackup(spec, copy_target(spec, JOB_NUMBER), request.params.get("max_rate") or None))
 
 
 def _verify_plan(request: PlanRequest) -> Iterable[PlanItem]:
@@ -209,7 +212,8 @@ def _password_plan(request: PlanRequest) -> Iterable[PlanItem]:
 def _place_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
     target = copy_target(spec, JOB_NUMBER)
-    return planned(spec, files.standby_signal(target), f"mv {target} {spec.data_directory}")
+    unmade = unmade_command(spec.clone_directory(JOB_NUMBER), JOB_NUMBER)
+    return planned(spec, files.standby_signal(target), f"mv {target} {spec.data_directory}", unmade)
 
 
 def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:

@@ -6,6 +6,7 @@ from clusters.instances import InstanceHandle
 from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
 from clusters.postgres.files import render_passfile, render_pg_hba
+from clusters.postgres.spec import without
 from tasks.context import Context
 from tasks.workflows.step import StepFailed
 
@@ -16,14 +17,14 @@ def members_of(ctx: Context, *, but: Instance | None = None) -> list[InstanceHan
     return [ctx.handle(row) for row in rows if but is None or row.pk != but.pk]
 
 
-def admission_updated(ctx: Context, handles: list[InstanceHandle], without: Instance | None = None) -> list[str]:
+def admission_updated(ctx: Context, handles: list[InstanceHandle], leaver: Instance | None = None) -> list[str]:
     """Bring pg_hba.conf and passfile of each instance up to date, reload where it runs, and see that the server could use them.
 
-    `without`: leave this instance out although it is still declared. Returns the names of the instances that changed.
+    `leaver`: leave this instance out although it is still declared. Returns the names of the instances that changed.
     """
     changed = []
     for handle in handles:
-        spec = handle.spec_without(without.name) if without else handle.spec
+        spec = without(handle.spec, leaver.name) if leaver else handle.spec
         written = handle.put_files([render_passfile(spec, ctx.cluster.replication_password), render_pg_hba(spec)])
         if written:
             changed.append(handle.spec.name)

@@ -43,7 +43,7 @@ class CopyProgress:
 
 def copy_target(spec: InstanceSpec, job: int | str) -> str:
     """Where pg_basebackup writes: an empty directory in the one that carries the job's name."""
-    return f"{spec.data_directory}.clone-{job}/data"
+    return f"{spec.clone_directory(job)}/data"
 
 
 def copy_run(ctx: Context, standby: InstanceHandle) -> Unit:

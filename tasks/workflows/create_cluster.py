@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from clusters import services
 from clusters.models import Cluster, Instance
 from clusters.models.cluster import Lifecycle
+from clusters.ownership import made_command, unmade_command
 from clusters.postgres import commands, files, rules, statements
 from clusters.postgres.spec import InstanceSpec
 from tasks.context import Context
-from tasks.plan import PlanItem, PlanRequest
+from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.marker import marker_arrived, marker_plan, marker_write
 from tasks.workflows.obstacles import obstacles_heeded
 from tasks.workflows.place import (
@@ -86,7 +87,9 @@ def database_made(ctx: Context) -> str:
 def objects_verified(ctx: Context) -> str:
     """See that everything that was made is really there"""
     handle = ctx.handle(ctx.instance)
-    missing = [row["object"] for row in handle.query(statements.objects_call(handle.spec)) if not row["present"]]
+    objects = statements.objects_call(handle.spec)
+    ctx.command(objects.display())
+    missing = [row["object"] for row in handle.query(objects) if not row["present"]]
     if missing:
         raise StepFailed(f"Not there although it was made: {', '.join(missing)}.", "Look at the server's log, then resume the job.")
     if errors := handle.file_errors():
@@ -143,7 +146,9 @@ def _database_calls(spec: InstanceSpec) -> list[statements.Call]:
 def _initdb_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec, cluster = planned_spec(request), planned_instance(request).cluster
     password = files.render_pwfile(spec, cluster.superuser_password)
-    return planned(spec, password, commands.initdb(spec, spec.pwfile), f"rm -r {_initdb_directory(spec)}")
+    directory = _initdb_directory(spec)
+    made, unmade = made_command(directory, JOB_NUMBER), unmade_command(directory, JOB_NUMBER)
+    return planned(spec, made, password, commands.initdb(spec, spec.pwfile), unmade)
 
 
 def _files_plan(request: PlanRequest) -> Iterable[PlanItem]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clusters.instances import OWNER_FILE, InstanceHandle
+from clusters.instances import InstanceHandle
+from clusters.ownership import made_command
 from clusters.postgres import commands
 from clusters.postgres.rules import PARITY, CloneFacts, PlaceFacts, TargetState
 from tasks.context import Context
@@ -75,7 +76,7 @@ def directories_taken_away(ctx: Context) -> str:
 
 def directories_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
-    return planned(spec, f"mkdir -p {spec.directory}  # with {OWNER_FILE}: job {JOB_NUMBER}")
+    return planned(spec, made_command(spec.directory, JOB_NUMBER), made_command(spec.socket_directory, JOB_NUMBER))
 
 
 def server_started(ctx: Context) -> str:

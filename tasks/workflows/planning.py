@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
+from clusters.postgres import commands
 from clusters.postgres.commands import Command
-from clusters.postgres.files import File, render_pg_hba
-from clusters.postgres.spec import InstanceSpec
+from clusters.postgres.files import File, render_passfile, render_pg_hba
+from clusters.postgres.spec import InstanceSpec, without
 from clusters.postgres.statements import Call
+from clusters.secrets import Secret
 from clusters.selectors import instance_spec
 from tasks.plan import PlanItem, PlanRequest, command_item, file_item, sql_item
 
@@ -45,18 +46,25 @@ def planned(spec: InstanceSpec, *what: Command | Call | File | str) -> Iterator[
             yield command_item(spec.server, thing)
 
 
-def planned_expulsion(specs: Iterable[InstanceSpec], leaver: str) -> Iterator[PlanItem]:
-    """What takes `leaver` out of each instance's pg_hba.conf."""
-    for spec in specs:
-        after = render_pg_hba(replace(spec, members=tuple(member for member in spec.members if member.name != leaver)))
-        if diff := after.diff(render_pg_hba(spec).content):
-            yield file_item(spec.server, after.path, diff)
-
-
 def planned_admission(specs: Iterable[InstanceSpec], newcomer: str) -> Iterator[PlanItem]:
-    """What lets `newcomer` in on each instance: the difference in its pg_hba.conf."""
+    """What makes each instance admit the member `newcomer`."""
     for spec in specs:
-        before = replace(spec, members=tuple(member for member in spec.members if member.name != newcomer))
-        file = render_pg_hba(spec)
-        if diff := file.diff(render_pg_hba(before).content):
-            yield file_item(spec.server, file.path, diff)
+        yield from _planned_membership(without(spec, newcomer), spec)
+
+
+def planned_expulsion(specs: Iterable[InstanceSpec], leaver: str) -> Iterator[PlanItem]:
+    """What makes each instance forget the member `leaver`."""
+    for spec in specs:
+        yield from _planned_membership(spec, without(spec, leaver))
+
+
+def _planned_membership(before: InstanceSpec, after: InstanceSpec) -> Iterator[PlanItem]:
+    """The same password on both sides, so that only the members differ; its text is not shown anyway."""
+    password = Secret("the same")
+    pairs = ((render_passfile(before, password), render_passfile(after, password)), (render_pg_hba(before), render_pg_hba(after)))
+    diffs = [(new.path, new.diff(old.content)) for old, new in pairs]
+    for path, diff in diffs:
+        if diff:
+            yield file_item(after.server, path, diff)
+    if any(diff for _path, diff in diffs):
+        yield from planned(after, commands.pg_ctl_reload(after))

@@ -24,5 +24,6 @@ def put_back(ctx: Context, handle: InstanceHandle) -> None:
         handle.move(target, handle.spec.directory)
 
 
-def aside_command(spec: InstanceSpec, job: int | str) -> str:
-    return f"mv {spec.directory} {spec.cluster_directory}/quarantine/{spec.name}-{job}"
+def aside_commands(spec: InstanceSpec, job: int | str) -> tuple[str, str]:
+    """For a plan."""
+    return f"mv {spec.directory} {spec.quarantine_directory(job)}", f"rm -r {spec.socket_directory}"

@@ -13,7 +13,7 @@ from clusters.selectors import instance_spec
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.planning import planned
-from tasks.workflows.quarantine import aside_command, put_aside, put_back
+from tasks.workflows.quarantine import aside_commands, put_aside, put_back
 from tasks.workflows.step import PointOfNoReturn, Step, Workflow
 
 
@@ -76,7 +76,7 @@ def _stop_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 def _aside_plan(request: PlanRequest) -> Iterable[PlanItem]:
     for spec, _lifecycle in _specs(request):
-        yield from planned(spec, aside_command(spec, JOB_NUMBER))
+        yield from planned(spec, *aside_commands(spec, JOB_NUMBER))
 
 
 WORKFLOW = Workflow(

@@ -11,7 +11,7 @@ from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.admission import admission_updated, members_of
 from tasks.workflows.place import server_started, server_stopped, stop_plan
 from tasks.workflows.planning import planned, planned_expulsion, planned_instance, planned_members, planned_spec
-from tasks.workflows.quarantine import aside_command, put_aside, put_back
+from tasks.workflows.quarantine import aside_commands, put_aside, put_back
 from tasks.workflows.slots import drop_call, slot_dropped
 from tasks.workflows.step import PointOfNoReturn, Step, StepFailed, Workflow
 
@@ -44,7 +44,7 @@ def slot_given_up(ctx: Context) -> str:
 
 def members_forget(ctx: Context) -> str:
     """Take it out of every member's pg_hba.conf"""
-    changed = admission_updated(ctx, members_of(ctx, but=ctx.instance), without=ctx.instance)
+    changed = admission_updated(ctx, members_of(ctx, but=ctx.instance), leaver=ctx.instance)
     return f"It is no longer listed on {', '.join(changed)}." if changed else "Already so: no member lists it."
 
 
@@ -63,7 +63,7 @@ def _running_again(ctx: Context) -> str:
 
 def _aside_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
-    return planned(spec, aside_command(spec, JOB_NUMBER))
+    return planned(spec, *aside_commands(spec, JOB_NUMBER))
 
 
 def _slot_plan(request: PlanRequest) -> Iterable[PlanItem]:

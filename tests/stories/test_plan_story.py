@@ -1,0 +1,33 @@
+"""What a plan says is what is done: each command, statement and file of a job's log stands in its plan, and the other way round."""
+
+from __future__ import annotations
+
+from tasks.models import Job
+from tasks.plan import JOB_NUMBER
+from tests.stories.conftest import Stage
+
+
+def test_the_plans_of_the_main_workflows_are_what_is_done(stage: Stage) -> None:
+    stage.create()
+    stage.standby(name="node2")
+    stage.done("verify", cluster="orders")
+    stage.done("restart_instance", cluster="orders", instance="node2", confirm="node2")
+    stage.done("remove_standby", cluster="orders", instance="node2", confirm="node2")
+    stage.done("remove_cluster", cluster="orders", confirm="orders")
+    jobs = {job.kind: job for job in Job.objects.all()}
+    assert {kind: sorted(said(job) ^ done(job)) for kind, job in jobs.items()} == {kind: [] for kind in jobs}
+
+
+def said(job: Job) -> set[str]:
+    texts = (item.get("text") or item.get("diff", "") for step in job.plan for item in step["items"])
+    return {line for text in texts for line in lines(text.replace(JOB_NUMBER, str(job.pk)))}
+
+
+def done(job: Job) -> set[str]:
+    return {line for event in job.events.filter(level="command") for line in lines(event.text)}
+
+
+def lines(text: str) -> set[str]:
+    """Without the marker's token, which is drawn when it is written, and without the line numbers of a diff."""
+    found = (line for line in text.splitlines() if line.strip() and not line.startswith("@@"))
+    return {"<marker>" if "pgreplica.marker" in line else line for line in found}
