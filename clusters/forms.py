@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -54,8 +54,10 @@ class SentenceForm(forms.Form):
             field.name = name  # type: ignore[attr-defined]  # NamedField
 
     def messages(self) -> dict[str, list[str]]:
-        """The refusals: field -> sentences. Those about no single field are at "__all__"."""
-        return {field: [str(text) for error in errors for text in error.messages] for field, errors in self.errors.as_data().items()}
+        """The refusals: field -> sentences, in the order of the fields. Those about no single field are at "__all__"."""
+        found = self.errors.as_data()
+        ordered = [field for field in (*self.fields, *found) if field in found]
+        return {field: [str(text) for error in found[field] for text in error.messages] for field in ordered}
 
 
 class RequestForm(SentenceForm):
@@ -64,10 +66,15 @@ class RequestForm(SentenceForm):
     #: Not parameters of the job: they have places of their own.
     APART: ClassVar = frozenset({"reason", "confirm"})
 
+    #: What is asked first; the rest follows as declared, reason and confirmation at the end.
+    field_order: Sequence[str] = ()
+
     reason = CheckedField(names.reason, label=gettext_lazy("Reason"), required=False)
 
     def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(data, **options)
+        own = [name for name in self.fields if name not in ("reason", "confirm")]
+        self.order_fields([*self.field_order, *own])
         self.target = Target()
 
     def params(self) -> dict[str, Any]:
@@ -244,6 +251,7 @@ def _owner_role(text: str, field: str) -> str:
 
 class CreateClusterRequest(PlacedRequest):
     APART = RequestForm.APART | {"owner_password"}
+    field_order = ("name", "server", "postgres_major", "database", "owner_role", "owner_password", "client_networks", "settings")
 
     name = _name(gettext_lazy("Name"))
     postgres_major = CheckedField(
@@ -319,6 +327,7 @@ class CreateClusterRequest(PlacedRequest):
 
 
 class AddStandbyRequest(PlacedRequest):
+    field_order = ("cluster", "server", "name", "upstream", "max_rate")
     cluster = _hidden(gettext_lazy("Cluster"))
     name = _name(gettext_lazy("Name of the standby"), required=False, help_text=gettext_lazy("Empty: the next free “node” number."))
     upstream = _name(gettext_lazy("Follows"), required=False, help_text=gettext_lazy("Empty: the primary."))

@@ -73,7 +73,7 @@ def needs(permission: str) -> list[AuthBase]:
 
 
 #: What an asynchronous route adds to its documentation, so that it reads as the others do.
-SECURITY: Final = {"security": [{"BearerToken": []}, {"SessionCookie": []}]}
+SECURITY: Final[dict[str, Any]] = {"security": [{"BearerToken": []}, {"SessionCookie": []}]}
 
 
 def needs_async(permission: str) -> list[AuthBase]:

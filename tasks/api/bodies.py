@@ -33,7 +33,7 @@ class Body(Schema):
 
 def body_of(name: str, form: type[SentenceForm], *, without: tuple[str, ...] = (), **more: Any) -> type[Body]:
     """The body for a form's fields, less those that the address gives. The form alone checks the values, so any type passes here."""
-    kept = {field: found for field, found in form.base_fields.items() if field not in without}
+    kept = {field: found for field, found in form().fields.items() if field not in without}
     fields: dict[str, Any] = {field: _field(found) for field, found in kept.items()}
     body: type[Body] = create_model(name, __base__=Body, **fields, **more)
     body.needed = tuple(field for field, found in kept.items() if found.required)

@@ -48,13 +48,28 @@ class Ended(Exception):
         self.sentences = [sentence for sentence in sentences if sentence]
 
 
+class VerbParser(CommandParser):
+    """Leaves what follows `--` alone: it is for the program that the verb opens (`rest`)."""
+
+    takes_rest = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        own = list(sys.argv[1:] if args is None else args)
+        rest = own[own.index("--") + 1 :] if "--" in own else []
+        if rest and not self.takes_rest:
+            self.error("nothing may follow --")
+        found, unknown = super().parse_known_args(own[: own.index("--")] if "--" in own else own, namespace)
+        found.rest = rest
+        return found, unknown
+
+
 class NounCommand(BaseCommand):
     """`manage.py <noun> <verb> ...`. A verb is a method `verb_<name>` of the options, declared in `verbs`."""
 
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        self.verbs(parser.add_subparsers(dest="verb", required=True, metavar="VERB"))
+        self.verbs(parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=VerbParser))
 
     def verbs(self, parsers: Any) -> None:
         raise NotImplementedError

@@ -37,7 +37,7 @@ class Command(RequestCommand):
         self.asks(self.verb(parsers, "verify", "Look at every pair now.")).add_argument("name")
         self.asks(self.verb(parsers, "remove", "Give up a cluster; its data goes to quarantine."), confirm=True).add_argument("name")
         self._connect(self.verb(parsers, "dsn", "Print a connection string.")).add_argument("--with-password", action="store_true")
-        self._connect(self.verb(parsers, "psql", "Open psql.")).add_argument("arguments", nargs="*", metavar="-- psql arguments")
+        self._connect(self.verb(parsers, "psql", "Open psql; what follows -- is for psql.")).takes_rest = True
 
     def _create(self, parser: Any) -> None:
         parser.add_argument("name")
@@ -115,7 +115,7 @@ class Command(RequestCommand):
 
     def verb_psql(self, options: dict[str, Any]) -> None:
         way = way_to(cluster_get(options["name"]), options["instance"], options["user"])
-        code = psql_run(way, options["arguments"])
+        code = psql_run(way, options["rest"])
         if code:
             self.end(code)
 

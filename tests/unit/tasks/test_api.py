@@ -274,5 +274,5 @@ def test_the_openapi_page_loads_from_this_host_only(signed_in: Callable[[str], C
 
 def test_the_documentation_says_which_keys_are_needed() -> None:
     schemas = api.get_openapi_schema()["components"]["schemas"]
-    assert schemas["NewCluster"]["required"] == ["server", "name", "database", "owner_role"]
+    assert schemas["NewCluster"]["required"] == ["name", "server", "database", "owner_role"]
     assert schemas["NewStandby"]["required"] == ["server"]
