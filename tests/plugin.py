@@ -34,16 +34,18 @@ class ThrowAwayDatabase:
         account = unprivileged()
         self.server = EmbeddedPostgres(self.bindir, directory / "db", directory / "s", directory / "secrets", account, settings=FAST)
         self.server.prepare()
-        self.process = subprocess.Popen(
-            self.server.server_argv(), cwd="/", env=environment(), start_new_session=True, preexec_fn=_die_with_parent,
-            **(account.popen() if account else {}),
-        )  # fmt: skip
+        self.log = directory / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.server.server_argv(), cwd="/", env=environment(), stdout=log, stderr=log,
+                start_new_session=True, preexec_fn=_die_with_parent, **(account.popen() if account else {}),
+            )  # fmt: skip
         self._wait(time.monotonic() + 30)
 
     def _wait(self, deadline: float) -> None:
         while not self.server.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise pytest.UsageError("the tests' own PostgreSQL did not start; its last lines are above")
+                raise pytest.UsageError(f"the tests' own PostgreSQL did not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.02)
 
     def stop(self) -> None:
