@@ -10,6 +10,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.utils.translation import gettext_lazy as _
 
 from pgreplica_admin.keys import encryption_keys_ensure, secret_key_ensure
+from pgreplica_admin.logs import logging_config
 from pgreplica_admin.state import state_directory
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -96,6 +97,8 @@ TEMPLATES = [
 
 # -- the panel's own database: PostgreSQL, embedded (`./pgreplica up` sets DATABASE_URL) or yours
 DATABASES = {"default": env.db_url("DATABASE_URL", default="postgresql:///pgreplica")}
+if env.str("PGREPLICA_DATABASE_PASSWORD_FILE", ""):
+    DATABASES["default"]["PASSWORD"] = Path(env.str("PGREPLICA_DATABASE_PASSWORD_FILE")).read_text().strip()
 DATABASES["default"] |= {
     "HOST": unquote(DATABASES["default"]["HOST"]),  # libpq's way to name a socket directory in a URL: %2Frun%2Fpostgresql
     "CONN_MAX_AGE": 0,  # under ASGI a kept connection is never given back; the pool keeps them
@@ -188,11 +191,4 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "tasks.views.fleet_context",
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("PGREPLICA_LOG_LEVEL", "INFO")},
-    "loggers": {"paramiko": {"level": "ERROR"}, "django.request": {"level": "ERROR"}},
-}
+LOGGING = logging_config(env.str("PGREPLICA_LOG_LEVEL", "INFO"))

@@ -12,9 +12,7 @@ PAUSE_SECONDS = 0.5
 
 
 class Command(BaseCommand):
-    help = (
-        "Request the demo cluster's jobs, each when the one before is done. `./pgreplica up` runs it until the demo is complete."
-    )
+    help = "Request the demo cluster's jobs, each when the one before is done. `./pgreplica up` runs it until the demo is complete."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

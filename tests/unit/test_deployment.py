@@ -1,0 +1,79 @@
+"""The production shape, read as files: no engine runs it here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OURS = ("migrate", "web", "worker", "beat")
+
+
+def it_has_the_parts_of_the_panel() -> None:
+    assert set(SERVICES) == {*OURS, "database", "broker"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def it_runs_one_image_without_rights_it_does_not_need(name: str) -> None:
+    service = SERVICES[name]
+    assert {key: service[key] for key in ("image", "build", "read_only", "cap_drop", "security_opt")} == {
+        "image": "pgreplica-admin",
+        "build": ".",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+    }
+
+
+def it_gives_secrets_as_files_only() -> None:
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            named = re.search(r"PASSWORD|SECRET|TOKEN|KEY", variable)
+            assert not named or variable.endswith("_FILE"), (name, variable)
+            assert "@" not in str(value) or re.search(r"://[^:/]+@", str(value)), (name, variable)
+            assert not variable.endswith("_FILE") or Path(value).name in service["secrets"], (name, variable)
+    assert [secret["file"] for secret in COMPOSE["secrets"].values()] == ["./secrets/database_password"]
+    assert "secrets/" in (ROOT / ".gitignore").read_text()
+
+
+def it_publishes_the_page_alone_and_on_loopback() -> None:
+    assert {name: service["ports"] for name, service in SERVICES.items() if "ports" in service} == {"web": ["127.0.0.1:8080:8080"]}
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    assert {SERVICES[name]["networks"][0] for name in ("database", "broker")} == {"inside"}
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "beat"])
+def it_starts_after_the_migration(name: str) -> None:
+    assert SERVICES[name]["depends_on"] == {
+        "migrate": {"condition": "service_completed_successfully"},
+        "broker": {"condition": "service_healthy"},
+    }
+
+
+def it_declares_every_volume_and_network_it_names() -> None:
+    named = [volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])]
+    networks = [network for service in SERVICES.values() for network in service["networks"]]
+    assert set(named) == set(COMPOSE["volumes"])
+    assert set(networks) == set(COMPOSE["networks"])
+
+
+def it_copies_into_the_image_what_exists_and_every_package() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    sources = [word for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE) for word in line.split()[:-1]]
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+    allowed = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert [source for source in sources if not any(Path(source).match(pattern) for pattern in allowed)] == []
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    assert packages <= set(sources)
+
+
+def it_runs_the_same_worker_as_the_launcher() -> None:
+    """One worker for both shapes: threads, so that jobs may run in it for hours beside each other."""
+    words = " ".join(SERVICES["worker"]["command"])
+    assert words == "celery --quiet -A pgreplica_admin worker --pool threads --concurrency 8 --loglevel WARNING"
