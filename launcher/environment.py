@@ -86,7 +86,8 @@ def _install(checkout: Path, place: Path, python: Path, lock_file: Path) -> None
     if not python.exists():
         _make(place, with_pip=uv is None)
     uv = uv or _uv(checkout, python)
-    if uv and _succeeds([uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(lock_file)]):
+    command = [str(uv), "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(lock_file)]
+    if uv and (_succeeds(command) or _succeeds([*command, "--system-certs"])):  # the second: behind a proxy with its own authority
         return
     say("uv could not install them; pip tries (slower)")
     _pip(python, "--require-hashes", "-r", str(lock_file))
