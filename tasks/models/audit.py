@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AuditEntry(models.Model):
-    """One decision, for good. `tasks.audit` alone writes it, the database refuses changes, each entry carries the hash of the one before."""
+    """One decision, for good. Only `tasks.audit` writes it, the database refuses changes; each entry carries the hash of the one before."""
 
     number = models.BigIntegerField(_("number"), unique=True)
     at = models.DateTimeField(_("at"))

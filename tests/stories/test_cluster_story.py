@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from clusters.models import Cluster, Instance, ReplicationPair, Verification
-from tests.stories.conftest import Stage, log_of, postgres_processes
+from tests.stage import Stage, log_of, postgres_processes
 
 
 def test_a_row_written_on_the_primary_is_read_on_its_standby_and_on_the_standby_of_that(stage: Stage) -> None:
@@ -31,7 +29,7 @@ def test_a_removed_standby_leaves_its_files_in_quarantine_and_nothing_else(stage
     cluster = stage.create()
     stage.standby(name="node2")
     job = stage.done("remove_standby", cluster="orders", instance="node2", confirm="node2")
-    base = Path(stage.server.base_directory)
+    base = stage.base
     quarantine = base / "orders" / "quarantine" / f"node2-{job.pk}"
     assert (quarantine / "volumes/postgres/data/PG_VERSION").exists()
     assert not (base / "orders" / "node2").exists()
@@ -45,7 +43,7 @@ def test_a_removed_cluster_runs_no_more_and_is_kept_in_quarantine(stage: Stage) 
     stage.create()
     stage.standby(name="node2")
     job = stage.done("remove_cluster", cluster="orders", confirm="orders")
-    base = Path(stage.server.base_directory)
+    base = stage.base
     assert not Cluster.objects.exists()
     assert sorted(path.name for path in (base / "orders" / "quarantine").iterdir()) == [f"node1-{job.pk}", f"node2-{job.pk}"]
     assert postgres_processes(base) == []

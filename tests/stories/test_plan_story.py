@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.models import Job
 from tasks.plan import JOB_NUMBER
-from tests.stories.conftest import Stage
+from tests.stage import Stage
 
 
 def test_the_plans_of_the_main_workflows_are_what_is_done(stage: Stage) -> None:

@@ -1,0 +1,95 @@
+"""A stage for stories: this machine as a server, and jobs run to their end in this process, as a worker would."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.utils import timezone
+
+from clusters.hosts.local import LocalMachine
+from clusters.models import Cluster, Instance, Server
+from clusters.selectors import instance_spec
+from launcher.account import Account
+from tasks.actor import actor_system
+from tasks.models import Job
+from tasks.runner import run
+from tasks.services import job_request
+from tests.ports import free_port
+
+OPERATOR = actor_system("operator", "command")
+
+
+@dataclass
+class Stage:
+    """One server below a temporary directory."""
+
+    server: Server
+    asked: list[int] = field(default_factory=list)
+
+    def request(self, kind: str, **data: Any) -> Job:
+        job = job_request(kind=kind, actor=OPERATOR, data=data)
+        self.asked.append(job.pk)
+        return job
+
+    def run(self, kind: str, **data: Any) -> Job:
+        """Request a job and run it here; as it is afterwards."""
+        job = self.request(kind, **data)
+        run(job.pk)
+        job.refresh_from_db()
+        return job
+
+    def done(self, kind: str, **data: Any) -> Job:
+        """As `run`, and the job must have ended well."""
+        job = self.run(kind, **data)
+        assert job.status == "done", f"{job.status}: {job.summary} {job.hint}\n{log_of(job)}"
+        return job
+
+    def create(self, name: str = "orders", **more: Any) -> Cluster:
+        self.done("create_cluster", server="alpha", name=name, database="shop", owner_role="shop", port=free_port(), **more)
+        return Cluster.objects.get(name=name)
+
+    def standby(self, cluster: str = "orders", **more: Any) -> Job:
+        return self.done("add_standby", cluster=cluster, server="alpha", port=free_port(), **more)
+
+    @property
+    def base(self) -> Path:
+        return Path(self.server.base_directory)
+
+    def connect(self, instance: Instance) -> psycopg.Connection[Any]:
+        """A session of the application."""
+        return psycopg.connect(
+            host=instance.server.address, port=instance.port, user="shop", dbname="shop", autocommit=True,
+            password=instance.cluster.owner_password.reveal(), connect_timeout=5,
+        )  # fmt: skip
+
+
+def log_of(job: Job) -> str:
+    return "\n".join(f"{event.seq:4} {event.level:8} {event.text}" for event in job.events.all())
+
+
+def postgres_processes(directory: Path) -> list[str]:
+    """Command lines of processes that name the directory."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if str(directory) in line and " ps -eo" not in line]
+
+
+@pytest.fixture
+def stage(transactional_db: None, server_directory: Path, embedded_bindir: Path, account: Account | None) -> Iterator[Stage]:
+    base = server_directory / "s"
+    server = Server.objects.create(
+        name="alpha", address="127.0.0.1", base_directory=str(base), run_as=account.name if account else "",
+        facts={"postgres": [{"major": 18, "version": "18.6", "bindir": str(embedded_bindir)}]},
+    )  # fmt: skip
+    Server.objects.filter(pk=server.pk).update(observed_at=timezone.now())
+    yield Stage(server)
+    for instance in Instance.objects.select_related("server", "cluster"):
+        spec = instance_spec(instance)
+        LocalMachine(run_as=server.run_as).run(
+            [f"{embedded_bindir}/pg_ctl", "stop", "-m", "immediate", "-D", spec.data_directory], timeout=30
+        )
