@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import environ
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
 from pgreplica_admin.keys import encryption_keys_ensure, secret_key_ensure
@@ -131,9 +132,9 @@ CELERY_BEAT_SCHEDULE = {
 JOB_LEASE_SECONDS = env.float("PGREPLICA_LEASE_SECONDS", 30.0)
 JOB_LOG_MAX_LINES = env.int("PGREPLICA_LOG_MAX_LINES", 100_000)
 JOB_LINE_MAX_BYTES = 8192
-# Where `./pgreplica up` has put the embedded PostgreSQL programs; empty where there are none.
 # A silent live log says this often that it is there, and looks up again whether its viewer may still see it.
 STREAM_HEARTBEAT_SECONDS = env.float("PGREPLICA_STREAM_HEARTBEAT_SECONDS", 15.0)
+# Where `./pgreplica up` has put the embedded PostgreSQL programs; empty where there are none.
 EMBEDDED_POSTGRES_BINDIR = env.str("PGREPLICA_EMBEDDED_BINDIR", "")
 
 # -- sign-in
@@ -184,11 +185,31 @@ STORAGES = {
 UNFOLD = {
     "SITE_TITLE": "pgreplica-admin",
     "SITE_HEADER": "pgreplica-admin",
-    "SITE_SUBHEADER": _("PostgreSQL streaming replication"),
+    "SITE_SUBHEADER": _("PostgreSQL replication"),
     "SITE_SYMBOL": "database",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("panel.svg")}],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "tasks.views.fleet_context",
+    "STYLES": [lambda request: static("css/panel.css")],
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 250)",
+            "100": "oklch(93.5% .03 250)",
+            "200": "oklch(88% .06 250)",
+            "300": "oklch(80% .1 250)",
+            "400": "oklch(70.5% .135 250)",
+            "500": "oklch(65% .145 250)",
+            "600": "oklch(49.5% .14 252)",
+            "700": "oklch(44% .125 253)",
+            "800": "oklch(38% .105 254)",
+            "900": "oklch(32% .085 255)",
+            "950": "oklch(25% .065 256)",
+        },
+    },
+    "SIDEBAR": {"navigation": "tasks.views.sidebar.sidebar"},
 }
 
 LOGGING = logging_config(env.str("PGREPLICA_LOG_LEVEL", "INFO"))

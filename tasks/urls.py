@@ -1,8 +1,19 @@
 from django.urls import path
 
 from tasks import stream
+from tasks.views import clusters, fleet, jobs, requests, servers
 
 urlpatterns = [
+    path("", fleet.home, name="home"),
+    path("clusters/create/", requests.cluster_create, name="cluster-create"),
+    path("clusters/<str:name>/", clusters.cluster_page, name="cluster-page"),
+    path("clusters/<str:name>/<slug:act>/", requests.cluster_request, name="cluster-request"),
+    path("clusters/<str:name>/<str:instance>/<slug:act>/", requests.instance_request, name="instance-request"),
+    path("servers/<str:name>/", servers.server_page, name="server-page"),
+    path("servers/<str:name>/<slug:act>/", requests.server_request, name="server-request"),
+    path("jobs/<int:job_id>/", jobs.job_page, name="job-page"),
+    path("jobs/<int:job_id>/cancel/", jobs.job_cancel_view, name="job-cancel"),
+    path("jobs/<int:job_id>/resume/", jobs.job_resume_view, name="job-resume"),
     path("jobs/<int:job_id>/stream", stream.job_stream, name="job-stream"),
     path("jobs/<int:job_id>/events", stream.job_events, name="job-events"),
 ]

@@ -1,0 +1,67 @@
+"""The instances and pairs of clusters, loaded together: four queries, whatever the number of clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db.models import OuterRef, Subquery
+
+from clusters.models import Cluster, Instance, ReplicationPair, Verification
+
+
+@dataclass
+class Members:
+    """What a cluster is made of: the declared primary first, then by name; pairs in the same order; the last look at each pair."""
+
+    instances: list[Instance] = field(default_factory=list)
+    pairs: list[ReplicationPair] = field(default_factory=list)
+    latest: dict[int, Verification] = field(default_factory=dict)
+
+    @property
+    def primaries(self) -> list[Instance]:
+        """Those seen as a primary, else the declared one: there should be one, and two are shown as two."""
+        seen = [row for row in self.instances if row.observed_role == Instance.Observed.PRIMARY]
+        return seen or [row for row in self.instances if row.role == Instance.Role.PRIMARY]
+
+    @property
+    def standbys(self) -> int:
+        return sum(row.role == Instance.Role.STANDBY for row in self.instances)
+
+    @property
+    def streaming(self) -> int:
+        return sum(pair.state == "streaming" for pair in self.pairs)
+
+    @property
+    def furthest(self) -> ReplicationPair | None:
+        """The pair that is furthest behind, of those whose lag is known."""
+        known = [pair for pair in self.pairs if pair.lag_bytes is not None or pair.lag_seconds is not None]
+        return max(known, key=lambda pair: (pair.lag_bytes or 0, pair.lag_seconds or 0), default=None)
+
+    @property
+    def observed_at(self) -> datetime | None:
+        """The age of what is known is the age of its oldest part; None when a part was never seen."""
+        moments = [row.observed_at for row in self.instances if row.lifecycle == "ready"]
+        known = [moment for moment in moments if moment]
+        return min(known) if known and len(known) == len(moments) else None
+
+
+def members_of(clusters: Iterable[Cluster]) -> dict[int, Members]:
+    """Cluster key -> its members."""
+    found = {cluster.pk: Members() for cluster in clusters}
+    instances = Instance.objects.filter(cluster__in=found).select_related("server").defer("server__facts").order_by("role", "name")
+    by_key = {row.pk: row for row in instances}
+    latest_id = Verification.objects.filter(pair=OuterRef("pk")).order_by("-created_at").values("pk")[:1]
+    pairs = ReplicationPair.objects.filter(standby__cluster__in=found).annotate(latest_id=Subquery(latest_id)).order_by("standby__name")
+    rows = list(pairs)
+    verifications = Verification.objects.in_bulk([row.latest_id for row in rows if row.latest_id])
+    for instance in by_key.values():  # "primary" comes before "standby"
+        found[instance.cluster_id].instances.append(instance)
+    for row in rows:
+        row.standby, row.upstream = by_key[row.standby_id], by_key.get(row.upstream_id) or row.upstream
+        members = found[row.standby.cluster_id]
+        members.pairs.append(row)
+        if row.latest_id:
+            members.latest[row.pk] = verifications[row.latest_id]
+    return found

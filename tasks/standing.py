@@ -1,0 +1,103 @@
+"""What is wrong with a cluster, in sentences; and where what was declared and what was observed differ.
+
+Pure functions over rows that are already loaded (`tasks.members`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from clusters.models import Instance, ReplicationPair, Verification
+from tasks.members import Members
+from tasks.verdicts import is_stale
+
+_DOWN = (Instance.Observed.STOPPED, Instance.Observed.UNREACHABLE)
+_SEVERITY_TONES = {"blocks": "failed", "flag": "failed", "warns": "warning"}
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One thing that a person should know: what it is about, the sentence, and what to do."""
+
+    tone: str
+    about: str
+    sentence: str
+    cure: str = ""
+    value: Any = None
+    threshold: Any = None
+
+
+def difference(instance: Instance) -> str:
+    """How the observed role differs from the declared one, as a sentence; "" where it does not."""
+    declared, observed = instance.get_role_display(), instance.get_observed_role_display()
+    if instance.lifecycle != "ready" or instance.observed_role == instance.role:
+        return ""
+    if instance.observed_role == Instance.Observed.UNKNOWN:
+        return _("Declared %(declared)s; nobody has looked at it yet.") % {"declared": declared}
+    if instance.observed_role == Instance.Observed.STOPPED:
+        return _("Declared %(declared)s, but it does not run.") % {"declared": declared}
+    if instance.observed_role == Instance.Observed.UNREACHABLE:
+        return _("Declared %(declared)s, but it did not answer.") % {"declared": declared}
+    return _("Declared %(declared)s, but observed as %(observed)s.") % {"declared": declared, "observed": observed}
+
+
+def remarks(members: Members) -> list[Remark]:
+    """Everything worth saying, the worst first; empty when all is well."""
+    found = [remark for instance in members.instances for remark in instance_remarks(instance)]
+    found += [remark for pair in members.pairs for remark in pair_remarks(pair, members.latest.get(pair.pk))]
+    order = {"failed": 0, "unknown": 1, "warning": 2}
+    return sorted(found, key=lambda remark: order.get(remark.tone, 3))
+
+
+def instance_remarks(instance: Instance) -> list[Remark]:
+    if instance.lifecycle != "ready":
+        return []
+    sentence = difference(instance)
+    if sentence:
+        tone = "unknown" if instance.observed_role == Instance.Observed.UNKNOWN else "failed"
+        return [Remark(tone, instance.name, sentence, _cure(instance))]
+    if is_stale(instance.observed_at):
+        return [
+            Remark("unknown", instance.name, _("The last look at it is old; what is shown may no longer hold."), _("Verify the cluster."))
+        ]
+    return []
+
+
+def pair_remarks(pair: ReplicationPair, latest: Verification | None) -> list[Remark]:
+    """The findings of the last verification, and a sentence where there are none but it was not well."""
+    about = f"{pair.upstream.name} → {pair.standby.name}"
+    if pair.standby.lifecycle != "ready":
+        return []
+    if latest is None:
+        return [Remark("unknown", about, _("This pair has not been verified yet."), _("Verify the cluster."))]
+    found = [finding_remark(about, finding) for finding in latest.findings]
+    if not found and latest.verdict != Verification.Verdict.OK:
+        tone = "failed" if latest.verdict == Verification.Verdict.FAILED else "unknown"
+        found = [Remark(tone, about, _("The last verification said: %(verdict)s.") % {"verdict": latest.get_verdict_display()})]
+    return found
+
+
+def finding_remark(about: str, finding: dict[str, Any]) -> Remark:
+    return Remark(
+        tone=_SEVERITY_TONES.get(str(finding.get("severity")), "warning"),
+        about=about,
+        sentence=str(finding.get("sentence", "")),
+        cure=str(finding.get("cure") or ""),
+        value=finding.get("value"),
+        threshold=finding.get("threshold"),
+    )
+
+
+def _cure(instance: Instance) -> str:
+    if instance.observed_role == Instance.Observed.UNKNOWN:
+        return _("Verify the cluster.")
+    if instance.observed_role == Instance.Observed.STOPPED:
+        return _("Start it, if nobody stopped it on purpose.")
+    if instance.observed_role == Instance.Observed.UNREACHABLE:
+        return _("See whether the server %(server)s is up and the panel can reach it, then verify the cluster.") % {
+            "server": instance.server.name
+        }
+    return _("Two servers may accept writes. Find out which one the applications use before you change anything.")

@@ -1,0 +1,179 @@
+"""What can be asked for from a page, whether it can be asked for now, and if not, why not.
+
+These reasons only save a click: `job_request` and the first step of each job judge again, from fresh facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser, User
+from django.urls import reverse
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from clusters.forms import REQUEST_FORMS, InstanceRequest, ServerRequest
+from clusters.models import Cluster, Instance, ReplicationPair, Server
+from tasks.kinds import KINDS, Kind
+from tasks.models import Job
+
+ICONS: Final = {
+    "check_server": "troubleshoot",
+    "create_cluster": "add",
+    "add_standby": "library_add",
+    "verify": "fact_check",
+    "start_instance": "play_arrow",
+    "stop_instance": "stop",
+    "restart_instance": "restart_alt",
+    "remove_standby": "delete",
+    "remove_cluster": "delete_forever",
+}
+CLUSTER_ACTS: Final = ("add_standby", "verify", "remove_cluster")
+INSTANCE_ACTS: Final = ("start_instance", "stop_instance", "restart_instance", "remove_standby")
+_RUNNING: Final = (Instance.Observed.PRIMARY, Instance.Observed.STANDBY)
+
+
+@dataclass(frozen=True)
+class Act:
+    """One thing a person may ask for. `reason` says why it cannot be asked for now; "" means that it can."""
+
+    kind: Kind
+    url: str
+    reason: str = ""
+
+    @property
+    def label(self) -> str:
+        return capfirst(str(self.kind.label))
+
+    @property
+    def icon(self) -> str:
+        return ICONS.get(self.kind.name, "bolt")
+
+    @property
+    def at_once(self) -> bool:
+        """It changes nothing on the cluster, so it is asked for with one press."""
+        return not self.kind.mutating
+
+
+def slug(kind: Kind) -> str:
+    return kind.name.replace("_", "-")
+
+
+def kind_of(slug: str) -> Kind | None:
+    return KINDS.get(slug.replace("-", "_"))
+
+
+def place_of(kind: Kind) -> str:
+    """Where the request page of a kind lies: below an "instance", a "cluster" or a "server", or nowhere yet ("new")."""
+    form = REQUEST_FORMS[kind.name]
+    if issubclass(form, InstanceRequest):
+        return "instance"
+    if "cluster" in form.base_fields:
+        return "cluster"
+    return "server" if issubclass(form, ServerRequest) else "new"
+
+
+def request_url(kind: Kind, *, cluster: str = "", instance: str = "", server: str = "") -> str:
+    act, place = slug(kind), place_of(kind)
+    if place == "instance":
+        return reverse("instance-request", args=[cluster, instance, act])
+    if place == "cluster":
+        return reverse("cluster-request", args=[cluster, act])
+    return reverse("server-request", args=[server, act]) if place == "server" else reverse("cluster-create")
+
+
+def permission_reason(user: User | AnonymousUser | AbstractBaseUser, kind: Kind) -> str:
+    if user.has_perm(kind.permission):  # type: ignore[union-attr]
+        return ""
+    return _("Your account may not do this. It takes the permission “%(permission)s”.") % {"permission": kind.permission}
+
+
+def busy_reason(kind: Kind, holder: Job | None) -> str:
+    if holder is None or not kind.mutating:
+        return ""
+    return _("Job #%(number)s (%(kind)s) holds this cluster.") % {"number": holder.pk, "kind": holder.get_kind_display()}
+
+
+def new_cluster_act(user: Any) -> Act:
+    kind = KINDS["create_cluster"]
+    return Act(kind, request_url(kind), permission_reason(user, kind))
+
+
+def server_acts(user: Any, server: Server) -> list[Act]:
+    kind = KINDS["check_server"]
+    return [Act(kind, request_url(kind, server=server.name), permission_reason(user, kind))]
+
+
+def cluster_acts(user: Any, cluster: Cluster, holder: Job | None) -> list[Act]:
+    kinds = [KINDS[name] for name in CLUSTER_ACTS]
+    return [
+        Act(
+            kind,
+            request_url(kind, cluster=cluster.name),
+            permission_reason(user, kind) or busy_reason(kind, holder) or cluster_reason(kind, cluster),
+        )
+        for kind in kinds
+    ]
+
+
+def cluster_reason(kind: Kind, cluster: Cluster) -> str:
+    if cluster.lifecycle == "planned" and kind.name != "remove_cluster":
+        return _("The cluster is not made yet. Finish the job that creates it first.")
+    return ""
+
+
+def instance_acts(user: Any, instance: Instance, followers: Sequence[str], holder: Job | None) -> list[Act]:
+    """`followers`: the names of the standbys that follow this instance."""
+    kinds = [KINDS[name] for name in INSTANCE_ACTS]
+    return [
+        Act(
+            kind,
+            request_url(kind, cluster=instance.cluster.name, instance=instance.name),
+            permission_reason(user, kind) or busy_reason(kind, holder) or instance_reason(kind, instance, followers),
+        )
+        for kind in kinds
+    ]
+
+
+def instance_reason(kind: Kind, instance: Instance, followers: Sequence[str]) -> str:
+    if kind.name == "remove_standby":
+        return removal_reason(instance, followers)
+    if instance.lifecycle != "ready":
+        return _("It is not made yet, or being removed.")
+    if kind.name == "start_instance" and instance.observed_role in _RUNNING:
+        return _("It runs already.")
+    if kind.name == "stop_instance" and instance.observed_role == Instance.Observed.STOPPED:
+        return _("It does not run.")
+    return ""
+
+
+def removal_reason(instance: Instance, followers: Sequence[str]) -> str:
+    if instance.role == Instance.Role.PRIMARY:
+        return _("It is the primary. Only a standby can be removed.")
+    if followers:
+        return _("%(names)s follow it. Remove them first.") % {"names": ", ".join(followers)}
+    return ""
+
+
+def consequences(kind: Kind, instance: Instance | None) -> str:
+    """What those who use the cluster will feel, in one sentence; "" where they will feel nothing."""
+    if kind.name == "remove_cluster":
+        return _("Every instance is stopped, and nobody can use the cluster any more. The data directories are put aside, not deleted.")
+    if kind.name == "remove_standby":
+        return _("The standby is stopped and its slot is dropped. Its data directory is put aside, not deleted.")
+    if instance is None or kind.name not in ("stop_instance", "restart_instance"):
+        return ""
+    if instance.role == Instance.Role.PRIMARY:
+        return _("This is the primary: open sessions are cut, and nobody can write to the cluster until it runs again.")
+    return _("This is a standby: open sessions are cut, and while it is down its slot makes its upstream keep WAL for it.")
+
+
+def followers_of(pairs: Sequence[ReplicationPair]) -> dict[int, list[str]]:
+    """Instance key -> names of those that follow it."""
+    followers: dict[int, list[str]] = {}
+    for pair in pairs:
+        followers.setdefault(pair.upstream_id, []).append(pair.standby.name)
+    return followers

@@ -1,0 +1,97 @@
+"""The page of one cluster."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from clusters.models import Cluster, Instance
+from clusters.selectors import connection_string
+from tasks.kinds import ACTIVE
+from tasks.members import Members, members_of
+from tasks.models import Job
+from tasks.standing import difference, remarks
+from tasks.topology import narrow, tree, wide
+from tasks.verdicts import VERDICTS, clusters_ranked
+from tasks.views.acts import cluster_acts, followers_of, instance_acts
+from tasks.views.frame import page, render
+
+JOBS_SHOWN: Final = 10
+
+
+@page("clusters.view_cluster")
+def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
+    cluster = cluster_or_404(name)
+    members = members_of([cluster])[cluster.pk]
+    jobs, holder = jobs_of(cluster) if request.user.has_perm("tasks.view_job") else (None, holder_of(cluster))
+    places = tree(members.instances, members.pairs)
+    acts = cluster_acts(request.user, cluster, holder)
+    return render(
+        request,
+        "clusters/cluster.html",
+        title=cluster.name,
+        crumbs=[(_("Fleet"), reverse("admin:index"))],
+        cluster=cluster,
+        verdict=VERDICTS[cluster.rank],
+        members=members,
+        remarks=remarks(members),
+        pictures=[("wide", wide(places)), ("narrow", narrow(places))],
+        rows=instance_rows(request, cluster, members, holder),
+        pairs=[(pair, members.latest.get(pair.pk)) for pair in members.pairs],
+        acts=[act for act in acts if not act.kind.confirm],
+        rare_acts=[act for act in acts if act.kind.confirm],
+        holder=holder,
+        jobs=jobs,
+        addresses=addresses(cluster, members.instances),
+    )
+
+
+def cluster_or_404(name: str) -> Any:
+    """The cluster with `rank`, without its secrets."""
+    cluster = clusters_ranked().filter(name=name.replace("\0", "")).first()
+    if cluster is None:
+        raise Http404(_("There is no cluster of this name."))
+    return cluster
+
+
+def holder_of(cluster: Cluster) -> Job | None:
+    """The job that holds the cluster, so that no other may change it; at most one, by a constraint of the database."""
+    return Job.objects.filter(cluster=cluster, mutating=True, status__in=ACTIVE).defer("plan", "result").first()
+
+
+def jobs_of(cluster: Cluster) -> tuple[list[Job], Job | None]:
+    """The latest jobs, and the one that holds the cluster."""
+    latest = Job.objects.filter(cluster=cluster).select_related("instance").defer("plan", "result").order_by("-pk")
+    return list(latest[:JOBS_SHOWN]), holder_of(cluster)
+
+
+def instance_rows(request: HttpRequest, cluster: Cluster, members: Members, holder: Job | None) -> list[dict[str, Any]]:
+    followers, by_standby = followers_of(members.pairs), {pair.standby_id: pair for pair in members.pairs}
+    for instance in members.instances:
+        instance.cluster = cluster  # loaded once, not once a row
+    return [
+        {
+            "instance": instance,
+            "pair": by_standby.get(instance.pk),
+            "difference": difference(instance),
+            "acts": instance_acts(request.user, instance, followers.get(instance.pk, []), holder),
+        }
+        for instance in members.instances
+    ]
+
+
+def addresses(cluster: Cluster, instances: list[Instance]) -> list[dict[str, str]]:
+    """The addresses to give to applications: each names every instance, so that it stays right after a switchover."""
+    ready = [instance for instance in instances if instance.lifecycle == "ready"]
+    if not ready:
+        return []
+    kinds = [("write", _("Reads and writes: the primary, wherever it is"), "read-write")]
+    if len(ready) > 1:
+        kinds.append(("read", _("Reads only: a standby if there is one"), "prefer-standby"))
+    return [
+        {"id": f"address-{key}", "label": label, "uri": connection_string(cluster, ready, target_session_attrs=session)}
+        for key, label, session in kinds
+    ]

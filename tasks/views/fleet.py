@@ -1,0 +1,118 @@
+"""The fleet: every cluster, the worst first; what runs now; the servers. A fixed number of queries, whatever the number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Page, Paginator
+from django.db.models import Case, Count, F, Max, OuterRef, QuerySet, Subquery, When
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+
+from clusters.models import Cluster, Server
+from tasks.kinds import ACTIVE, Status
+from tasks.members import Members, members_of
+from tasks.models import Job, JobStep
+from tasks.standing import Remark, remarks
+from tasks.verdicts import RANK, VERDICTS, Verdict, clusters_ranked
+from tasks.views.acts import new_cluster_act
+
+CLUSTERS_ON_PAGE: Final = 50
+SERVERS_ON_PAGE: Final = 8
+JOBS_ON_PAGE: Final = 8
+
+
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    return redirect("admin:index")
+
+
+def fleet_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What unfold's dashboard callback adds to the admin's index. Parts that the user may not see are None."""
+    user = request.user
+    context["title"] = _("Fleet")
+    context["crumbs"] = [(_("Fleet"), "")]
+    if user.has_perm("clusters.view_cluster"):
+        context["fleet"] = Fleet(request.GET.get("q", ""), request.GET.get("verdict", ""), request.GET.get("page", "1"))
+    if user.has_perm("clusters.view_server"):
+        context["servers"] = servers_summary()
+    if user.has_perm("tasks.view_job"):
+        context["running"] = jobs_running()
+    context["create"] = new_cluster_act(user)
+    return context
+
+
+@dataclass
+class Row:
+    """One cluster of the fleet."""
+
+    cluster: Cluster
+    verdict: Verdict
+    members: Members
+    last_job: Job | None
+
+    @cached_property
+    def remarks(self) -> list[Remark]:
+        return remarks(self.members)
+
+
+class Fleet:
+    """One page of clusters, by name and verdict, and how many stand in each way."""
+
+    def __init__(self, search: str, verdict: str, number: str) -> None:
+        self.search = search.replace("\0", "")[:41]
+        self.verdict = verdict if verdict in RANK else ""
+        self.number = number
+
+    @cached_property
+    def counts(self) -> list[tuple[Verdict, int]]:
+        rows = clusters_ranked().order_by().values_list("rank").annotate(number=Count("pk"))
+        return [(VERDICTS[rank], number) for rank, number in sorted(rows)]
+
+    @cached_property
+    def total(self) -> int:
+        return sum(number for _verdict, number in self.counts)
+
+    @cached_property
+    def page(self) -> Page[Any]:
+        return Paginator(self._matching(), CLUSTERS_ON_PAGE).get_page(self.number)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        clusters = list(self.page.object_list)
+        members, jobs = members_of(clusters), jobs_latest(clusters)
+        return [Row(cluster, VERDICTS[cluster.rank], members[cluster.pk], jobs.get(cluster.pk)) for cluster in clusters]
+
+    def _matching(self) -> QuerySet[Any]:
+        rows = clusters_ranked()
+        if self.search:
+            rows = rows.filter(name__contains=self.search.lower())
+        if self.verdict:
+            rows = rows.filter(rank=RANK[self.verdict])
+        return rows
+
+
+def jobs_latest(clusters: Sequence[Cluster]) -> dict[int, Job]:
+    """Cluster key -> its last job."""
+    newest = Job.objects.filter(cluster__in=clusters).order_by().values("cluster").annotate(newest=Max("pk")).values("newest")
+    return {job.cluster_id: job for job in Job.objects.filter(pk__in=newest).defer("plan", "params", "result") if job.cluster_id}
+
+
+def jobs_running() -> dict[str, Any]:
+    """The jobs that are not over, those that need a person first, each with the step it is at."""
+    active = Job.objects.filter(status__in=ACTIVE).defer("plan", "params", "result")
+    current = JobStep.objects.filter(job=OuterRef("pk"), status__in=("running", "undoing", "failed")).order_by("-position")
+    shown = active.annotate(step_title=Subquery(current.values("title")[:1]), step_progress=Subquery(current.values("progress")[:1]))
+    waits = Case(When(status=Status.NEEDS_OPERATOR, then=0), default=1)
+    return {"jobs": list(shown.order_by(waits, "-pk")[:JOBS_ON_PAGE]), "total": active.count()}
+
+
+def servers_summary() -> dict[str, Any]:
+    """The servers that were longest not looked at first."""
+    rows = Server.objects.annotate(number=Count("instances")).order_by(F("observed_at").asc(nulls_first=True), "name")
+    return {"servers": list(rows[:SERVERS_ON_PAGE]), "total": Server.objects.count()}
