@@ -126,7 +126,7 @@ def source_replay_paused(facts: CloneFacts) -> Obstacle | None:
     return obstacle(
         "source_replay_paused",
         "blocks",
-        _("Replay on %(source)s is %(value)s; a base backup of it would not end."),
+        _("Replay on %(source)s does not go on (%(value)s); a base backup of it would not end."),
         _("Resume replay there: SELECT pg_wal_replay_resume()."),
         value=state,
         threshold="not paused",

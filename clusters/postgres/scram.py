@@ -43,12 +43,20 @@ def verifier(password: Secret, salt: bytes | None = None) -> Secret:
 
 
 def saslprep(text: str) -> str:
-    """The prepared password, or the password itself where preparing it is not possible."""
-    mapped = "".join(" " if stringprep.in_table_c12(char) else char for char in text if not stringprep.in_table_b1(char))
-    prepared = unicodedata.normalize("NFKC", mapped)
-    if not prepared or any(prohibited(char) for char in prepared for prohibited in _PROHIBITED) or not _one_direction(prepared):
+    """The prepared password, or the password itself where preparing it is not possible.
+
+    As pg_saslprep of PostgreSQL (src/common/saslprep.c) has it, which looks for what is prohibited before it normalises.
+    """
+    mapped = "".join(filter(None, map(_mapped, text)))
+    if not mapped or any(prohibited(char) for char in mapped for prohibited in _PROHIBITED) or not _one_direction(mapped):
         return text
-    return prepared
+    return unicodedata.normalize("NFKC", mapped)
+
+
+def _mapped(char: str) -> str:
+    if stringprep.in_table_c12(char):
+        return " "
+    return "" if stringprep.in_table_b1(char) else char
 
 
 def _one_direction(text: str) -> bool:

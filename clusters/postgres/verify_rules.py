@@ -240,7 +240,7 @@ def replay_paused(facts: VerifyFacts) -> Obstacle | None:
     return obstacle(
         "replay_paused",
         "warns",
-        _("Replay on %(standby)s is %(value)s: it receives, but its rows grow old."),
+        _("Replay on %(standby)s does not go on (%(value)s): it receives, but its rows grow old."),
         _("Resume it: SELECT pg_wal_replay_resume(). If a setting is too low there, its log names it."),
         value=facts.standby.replay_state,
         threshold="not paused",

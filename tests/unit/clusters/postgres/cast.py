@@ -18,6 +18,14 @@ SLOT = "pgr_orders_beta"
 REPLICATION_PASSWORD = Secret(r"re:pl\ica'tion")
 
 
+#: Text that some sink reads in another way unless it is quoted.
+HOSTILE = [
+    *("plain", "a'b", 'a"b', "a\\b", "\\'", "''", '""', "a b", " a ", "#", "a#b", "a,b", "$x", "$(id)", "`id`", "%s", "{0}", ":x", "a:b"),
+    *("@file", "+role", "all", "sameuser", "replication", "-x", "--", "/*", "é😀", "=", ";", "||", "\\n", "\\x27", "\\047", "E'x'"),
+    *("\t", "a\tb", "*", "?", "~", "!", "&", "<b>", "|", "a\\\\b", "'; DROP ROLE x; --", "$body$", "\\gexec", "\\! id", ":'x'", "x" * 60),
+]
+
+
 def alpha_spec(**changes: Any) -> InstanceSpec:
     return _spec(ALPHA, **{"role": "primary", "upstream": None, **changes})
 

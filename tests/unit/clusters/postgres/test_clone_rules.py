@@ -79,7 +79,7 @@ FIRES = [
     ),
     (
         {"source": standby(replay_state="paused", size_bytes=10 * GB)}, "source_replay_paused", "blocks", "paused", "not paused",
-        "Replay on alpha is paused; a base backup of it would not end.",
+        "Replay on alpha does not go on (paused); a base backup of it would not end.",
     ),
     (
         {"source": replace(ALONE, base_backups=2, senders=(BACKUP,))}, "source_in_backup", "warns", 2, 0,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import PGconn
 
 from clusters.postgres.quoting import Unquotable, conf_value, conninfo, hba_address, hba_token, pgpass_line, uri
 from clusters.secrets import Secret
 from tests.unit.clusters.postgres.cast import ALPHA, BETA
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
+LINE = st.text(st.characters(exclude_characters="\0\n\r", exclude_categories=("Cs",)))
 
 
 @given(TEXT, TEXT, TEXT)
@@ -72,6 +76,38 @@ def it_writes_pg_hba_tokens(value, written):
 )
 def it_writes_pg_hba_addresses_of_one_host(address, written):
     assert hba_address(address) == written
+
+
+def read_by_libpq(path: Path, host: str, user: str) -> str:
+    """The password that libpq takes from a password file; it looks before it connects, so nobody has to listen."""
+    where = conninfo({"host": host, "port": 1, "user": user, "dbname": "x", "passfile": str(path)})
+    connection = PGconn.connect_start(where.encode())
+    try:
+        return connection.password.decode()
+    finally:
+        connection.finish()
+
+
+@given(user=LINE.filter(bool), password=LINE.filter(bool))
+@example(user="#", password="#")
+@example(user="*", password="a:b\\")
+@example(user="x", password=" ")
+def it_writes_password_files_that_libpq_reads_back(tmp_path_factory, user, password):
+    path = tmp_path_factory.getbasetemp() / "passfile"
+    lines = [
+        "# a comment",
+        *(pgpass_line(host, 1, "*", user, Secret(secret)) for host, secret in (("10.0.0.9", "wrong"), ("127.0.0.1", password))),
+    ]
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    path.chmod(0o600)
+    assert read_by_libpq(path, "127.0.0.1", user) == password
+
+
+def it_writes_password_files_for_a_socket(tmp_path):
+    path, directory = tmp_path / "passfile", "/run/a:b"
+    path.write_text(pgpass_line(directory, 1, "*", "postgres", Secret("x:y")) + "\n")
+    path.chmod(0o600)
+    assert read_by_libpq(path, directory, "postgres") == "x:y"
 
 
 def it_writes_password_file_lines():

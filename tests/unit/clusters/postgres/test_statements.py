@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from base64 import b64decode, b64encode
-
 import pytest
 
-from clusters.postgres import observe, scram, statements
+from clusters.postgres import observe, statements
 from clusters.postgres.statements import Call, Statement, display, render, script
 from clusters.secrets import Secret
 from tests.unit.clusters.postgres.cast import alpha_spec
@@ -96,36 +92,3 @@ def it_observes_with_names_of_the_catalog_only(major):
     assert ("datcollversion" in text) == (major >= 15)
     assert "'{archive_mode,cluster_name," in text
     assert "primary_conninfo" not in text  # it may hold a password that somebody else put there
-
-
-def it_makes_verifiers_as_rfc_7677_has_them():
-    # Section 3: the exchange of user "user" with password "pencil"; client proof and server signature are the RFC's.
-    nonce, salt = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0", "W22ZaJ0SNY7soEsUEjb6gQ=="
-    message = f"n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s={salt},i=4096,c=biws,r={nonce}".encode()
-    proof, signature = b64decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
-    kind, parameters, keys = scram.verifier(Secret("pencil"), b64decode(salt)).reveal().split("$")
-    stored, server = map(b64decode, keys.split(":"))
-    client = bytes(one ^ other for one, other in zip(proof, hmac.digest(stored, message, "sha256"), strict=True))
-    assert (kind, parameters) == ("SCRAM-SHA-256", f"4096:{salt}")
-    assert hashlib.sha256(client).digest() == stored
-    assert b64encode(hmac.digest(server, message, "sha256")).decode() == signature
-
-
-@pytest.mark.parametrize(
-    ("text", "prepared"),
-    [
-        ("pencil", "pencil"),
-        ("a\u00adb", "ab"),
-        ("a\u00a0b", "a b"),
-        ("\u2168", "IX"),
-        ("①", "1"),
-        ("a\u0007b", "a\u0007b"),
-        ("\u0627\u0031", "\u0627\u0031"),
-    ],
-)
-def it_prepares_passwords_as_libpq_does(text, prepared):
-    assert scram.saslprep(text) == prepared
-
-
-def it_salts_each_verifier_anew():
-    assert scram.verifier(Secret("pencil")) != scram.verifier(Secret("pencil"))
