@@ -55,7 +55,7 @@ class LocalMachine(FileVerbs, UnitVerbs):
         """Tries to listen, as a server would. Raises HostError when the address is not this machine's."""
         try:
             targets = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that cannot even be asked for
             raise _no_listening(address, port, error) from error
         answers = [_try_to_listen(family, target) for family, _type, _protocol, _name, target in targets]
         # A name may stand for an address family that this machine has not; PostgreSQL goes on without it too.
@@ -114,13 +114,13 @@ def _try_to_listen(family: int, target: Any) -> OSError | None:
     return None
 
 
-def _no_listening(address: str, port: int, error: OSError) -> HostError:
+def _no_listening(address: str, port: int, error: Exception) -> HostError:
     return HostError(
         _("A server could not listen on %(address)s port %(port)s: %(said)s"),
         _("Give an address of this machine, and a port above 1023."),
         address=inert(address),
         port=port,
-        said=inert(error.strerror or str(error)),
+        said=inert(getattr(error, "strerror", None) or str(error)),
     )
 
 

@@ -34,7 +34,7 @@ def find_postgres(machine: Machine, extra_bindirs: Iterable[str] = ()) -> list[B
     Looked at: `extra_bindirs`, then where Debian, the PGDG packages and `make install` put them, then the search path.
     """
     wanted = [path_checked(path) for path in extra_bindirs]
-    on_path = [entry for entry in machine.login_path().split(":") if _is_path(entry)]
+    on_path = [path_checked(entry) for entry in machine.login_path().split(":") if _is_path(entry)]
     words = (" ".join(TOOLS), str(len(wanted)), *wanted, *on_path)
     answer = machine.run(["sh", "-c", wrapper.POSTGRES, "pgreplica", *words], timeout=60)
     if not answer.ok:

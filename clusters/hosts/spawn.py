@@ -151,6 +151,16 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     # A process that hangs in the kernel (a dead disk) outlives even KILL; the caller must not hang with it.
     with suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE_SECONDS)
+    _await_empty(process.pid)
+
+
+def _await_empty(group: int) -> None:
+    """KILL is carried out a moment after it was sent: the caller may count on that nothing of the group runs any more."""
+    deadline = time.monotonic() + _GRACE_SECONDS
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(_POLL_SECONDS / 10)
 
 
 def _await_end(pid: int) -> None:

@@ -92,4 +92,8 @@ guard() {
 }
 
 # exec in a subshell: a program is run, never a builtin or a function of this script, and it does not inherit the lock.
-verb_run() { (exec "$@" 9>&-); }
+# A TERM is for the command; this shell keeps the lock until it has ended.
+verb_run() {
+    trap : TERM INT HUP
+    (exec "$@" 9>&-)
+}

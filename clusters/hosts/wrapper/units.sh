@@ -48,8 +48,8 @@ verb_start() { # DIRECTORY RUNNER COMMAND_TEXT ARGV...
     fi
     command -v setsid >/dev/null || command -v perl >/dev/null || fail no-setsid
     mkdir -p "$directory" || fail mkdir "$directory"
-    printf '%s\n' "$text" >"$directory/command" && printf '%s\n' "$runner" >"$directory/runner.new" || fail write "$directory"
-    mv -f "$directory/runner.new" "$directory/runner" || fail write "$directory"
+    printf '%s\n' "$text" >"$directory/command" && printf '%s\n' "$runner" >"$directory/runner.$$" || fail write "$directory"
+    mv -f "$directory/runner.$$" "$directory/runner" || fail write "$directory"
     # The substitution ends when the runner closes its standard output: right after its receipt is written. It inherits the lock until then.
     : "$(new_session sh "$directory/runner" "$directory" "$@" </dev/null 2>>"$directory/out")"
     [ -e "$directory/pid" ] || fail unit "$directory"
@@ -94,5 +94,5 @@ verb_remove_unit() { # DIRECTORY
     unit_state "$1"
     [ "$state" != running ] || fail running "$1"
     cd "$1" || fail denied "$1"
-    rm -f command runner runner.new pid.[0-9]* child.[0-9]* rc.new out rc child pid && cd / && rmdir "$1" || fail remove "$1"
+    rm -f command runner runner.[0-9]* pid.[0-9]* child.[0-9]* rc.new out rc child pid && cd / && rmdir "$1" || fail remove "$1"
 }

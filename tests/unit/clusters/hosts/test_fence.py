@@ -15,7 +15,7 @@ import pytest
 
 from clusters.hosts.local import LocalMachine
 from clusters.hosts.machine import Fence, HostError, LockBusy, OutcomeUnknown, TokenRefused, VerbFailed
-from tests.unit.clusters.hosts.conftest import wait_until
+from tests.unit.clusters.hosts.conftest import until, wait_until
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -84,18 +84,16 @@ class TestToken:
         assert (machine.list_directory(base), machine.list_directory(f"{base}/tree")) == before
 
     @pytest.mark.parametrize("content", [b"", b"\n", b"seven\n", b"-1\n", b"7 8\n", b"1e9\n"])
-    def it_does_nothing_when_the_stored_token_cannot_be_read(
-        self, machine: LocalMachine, fence: Fence, base: str, content: bytes
-    ) -> None:
+    def it_does_nothing_when_the_stored_token_cannot_be_read(self, machine: LocalMachine, fence: Fence, base: str, content: bytes) -> None:
         machine.make_directory(f"{base}/orders")
         machine.write_file(fence.path, content)
-        with pytest.raises(VerbFailed, match="The token file .* cannot be used"):
+        with pytest.raises(VerbFailed, match=r"The token file .* cannot be used"):
             machine.run(["touch", f"{base}/late"], timeout=10, fence=fence)
         assert not machine.exists(f"{base}/late")
 
     def it_says_so_when_the_lock_cannot_be_made(self, machine: LocalMachine, base: str) -> None:
         machine.write_file(f"{base}/file", b"")
-        with pytest.raises(VerbFailed, match="The lock for .* cannot be made"):
+        with pytest.raises(VerbFailed, match=r"The lock for .* cannot be made"):
             machine.run(["true"], timeout=10, fence=Fence(f"{base}/file/.token", 1))
 
     def it_lets_one_guarded_command_run_at_a_time(self, machine: LocalMachine, fence: Fence, base: str) -> None:
@@ -109,7 +107,7 @@ class TestToken:
         self, machine: LocalMachine, fence: Fence, base: str
     ) -> None:
         newer = Fence(fence.path, 8)
-        script = f"touch {base}/started; while ! [ -e {base}/go ]; do sleep 0.01; done; echo old >>{base}/log"
+        script = f"touch {base}/started; {until(f'{base}/go')}; echo old >>{base}/log"
         old = Background(lambda: machine.run(["sh", "-c", script], timeout=30, fence=fence))
         wait_until(lambda: machine.exists(f"{base}/started"), "the old worker's command runs")
         new = Background(lambda: machine.run(["sh", "-c", f"echo new >>{base}/log"], timeout=30, fence=newer))
@@ -199,7 +197,7 @@ def it_refuses_the_late_command_of_a_worker_that_slept_beyond_its_lease(worker: 
 def it_refuses_a_command_whose_shell_slept_on_its_way_to_the_lock(worker: Worker, tmp_path: Path) -> None:
     """The worker had sent it in time, and it waits for the lock on the server: it is the server that refuses."""
     machine, newer = LocalMachine(), Fence(f"{tmp_path}/orders/.token", 8)
-    script = f"touch {tmp_path}/holding; while ! [ -e {tmp_path}/go ]; do sleep 0.01; done"
+    script = f"touch {tmp_path}/holding; {until(f'{tmp_path}/go')}"
     holder = Background(lambda: machine.run(["sh", "-c", script], timeout=30, fence=newer))
     wait_until((tmp_path / "holding").exists, "the newer worker holds the lock")
     worker.tell("late")

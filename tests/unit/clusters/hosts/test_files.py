@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,29 @@ from clusters.hosts.machine import ArgumentRefused, Disk, Fence, HostError, Path
 from clusters.hosts.shell import Call, Sink
 from tests.unit.clusters.hosts.conftest import AS_ROOT, uid_of
 
-ODD_NAMES = ["a b", "'", '"', "$HOME", "$(touch x)", "`id`", "a\nb", "-rf", "--", "*", "?[a]", "\\", "\\n", "ü🐘", ";id", "x=y", ".h", "..x", "~", "\x1b[2J", "é" * 120]
+ODD_NAMES = [
+    "a b",
+    "'",
+    '"',
+    "$HOME",
+    "$(touch x)",
+    "`id`",
+    "a\nb",
+    "-rf",
+    "--",
+    "*",
+    "?[a]",
+    "\\",
+    "\\n",
+    "ü🐘",
+    ";id",
+    "x=y",
+    ".h",
+    "..x",
+    "~",
+    "\x1b[2J",
+    "é" * 120,
+]
 ROOT = Path(__file__).resolve().parents[4]
 
 
@@ -27,8 +48,6 @@ class ByOneLine(LocalMachine):
     def stream(self, call: Call, out: Sink, err: Sink) -> int:
         line = ["sh", "-c", shlex.join(call.argv)]
         return super().stream(Call(line, call.shown, call.timeout, call.stdin, call.env, call.as_owner), out, err)
-
-
 
 
 def refused(call: object, word: str) -> PathRefused:
@@ -176,7 +195,7 @@ class TestWriting:
     def it_says_what_the_system_said_and_nothing_of_the_content(self, machine: LocalMachine, base: str) -> None:
         """/dev/full stands for a full disk."""
         os.symlink("/dev/full", f"{base}/full")
-        script = "ulimit -f 0; exec \"$@\""
+        script = 'ulimit -f 0; exec "$@"'
 
         class Full(LocalMachine):
             def stream(self, call: Call, out: Sink, err: Sink) -> int:
@@ -270,7 +289,9 @@ class TestMoving:
         assert f"{base}/none" in refused(lambda: machine.move(f"{base}/none", f"{base}/a"), "absent").what
         assert f"{base}/no/where" in refused(lambda: machine.move(f"{base}/file", f"{base}/no/where/a"), "absent").what
 
-    @pytest.mark.skipif(not Path("/dev/shm").is_dir() or os.stat("/dev/shm").st_dev == os.stat("/tmp").st_dev, reason="needs two file systems")
+    @pytest.mark.skipif(
+        not Path("/dev/shm").is_dir() or os.stat("/dev/shm").st_dev == os.stat("/tmp").st_dev, reason="needs two file systems"
+    )
     def it_does_not_copy_between_file_systems(self, machine: LocalMachine, base: str) -> None:
         machine.make_directory(f"{base}/source")
         target = f"/dev/shm/pgr-{os.getpid()}"
@@ -300,7 +321,10 @@ class TestDeleting:
         assert machine.list_directory(base) == ["outside"]
         assert machine.remove_owned_tree(tree, "owner", "job 1\n") is False
 
-    @pytest.mark.parametrize(("name", "text"), [("owner", "job 2"), ("owner", "job"), ("owner", "job 1\njob 2"), ("none", "job 1"), ("deep", "job 1"), ("*", "job 1")])
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [("owner", "job 2"), ("owner", "job"), ("owner", "job 1\njob 2"), ("none", "job 1"), ("deep", "job 1"), ("*", "job 1")],
+    )
     def it_deletes_nothing_else(self, machine: LocalMachine, tree: str, name: str, text: str) -> None:
         before = machine.list_directory(tree)
         refused(lambda: machine.remove_owned_tree(tree, name, text), "not-owned")

@@ -12,7 +12,7 @@ import pytest
 
 from clusters.hosts.local import SYSTEM_PATH, LocalMachine
 from clusters.hosts.machine import CommandTimeout, Fence, Finished, OutcomeUnknown
-from tests.unit.clusters.hosts.conftest import present, uid_of, wait_until
+from tests.unit.clusters.hosts.conftest import present, uid_of, until
 
 ROOT = Path(__file__).resolve().parents[4]
 ODD_WORDS = ["", " ", "a b", "'", '"', "$HOME", "$(id)", "`id`", "a\nb", "-n", "--", "*", "\\", "ü…🐘", ";id", "x=y", "\x1b[2J", "~"]
@@ -107,7 +107,7 @@ def it_hands_each_line_of_both_streams_on_while_the_command_runs(machine: LocalM
         if line == "first":
             machine.write_file(f"{base}/go", b"")  # the command goes on only after its first line has come here
 
-    script = f"echo first; while ! [ -e {base}/go ]; do sleep 0.01; done; echo second >&2; printf 'la\\377st'"
+    script = f"echo first; {until(f'{base}/go')}; echo second >&2; printf 'la\\377st'"
     finished = machine.run(["sh", "-c", script], timeout=10, on_line=take, fence=given)
     assert sorted(seen) == ["first", "la\ufffdst", "second"]
     assert finished == Finished(0, "first\nla\ufffdst", "second\n")
@@ -136,8 +136,14 @@ def it_stops_the_whole_process_group_after_the_timeout_and_says_what_is_known(ma
     assert isinstance(caught.value, OutcomeUnknown)
     assert caught.value.what.endswith("had not ended after 0.5 s and was stopped. The last line it printed: half done")
     assert caught.value.hint == "What it had done by then is not known: look at the server before doing it again."
-    for pid in pids[:2]:
-        wait_until(lambda pid=pid: not present(int(pid)), f"{pid} has ended")
+    assert [present(int(pid)) for pid in pids[:2]] == [False, False]
+
+
+def it_lets_a_command_clean_up_before_it_is_killed(machine: LocalMachine, given: Fence | None, base: str) -> None:
+    script = f"trap 'sleep 0.2; echo clean >{base}/log; exit' TERM; sleep 1000 & wait"
+    with pytest.raises(CommandTimeout):
+        machine.run(["sh", "-c", script], timeout=0.5, fence=given)
+    assert machine.read_file(f"{base}/log") == b"clean\n"
 
 
 def it_stops_a_command_that_floods_and_one_that_reads_nothing(machine: LocalMachine) -> None:
@@ -193,7 +199,9 @@ print(json.dumps([finished.returncode, len(finished.stdout), longest, int(peak)]
     ],
 )
 def it_holds_100_mb_of_output_in_64_mb_of_memory(producer: str, taken: str) -> None:
-    answer = subprocess.run([sys.executable, "-c", MEASURE, producer, taken], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    answer = subprocess.run(
+        [sys.executable, "-c", MEASURE, producer, taken], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
     code, kept, longest, kilobytes = json.loads(answer.stdout)
     assert code == 0
     assert 8000 <= kept <= (1 << 20) + 100
