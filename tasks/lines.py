@@ -110,6 +110,7 @@ def _forms(value: str) -> Iterator[str]:
     yield dumps(value)[1:-1]
     yield repr(value)[1:-1]
     yield shell_quote(value).removeprefix("'").removesuffix("'")
+    yield url_quote(value, errors="surrogatepass")
     yield url_quote(value, safe="", errors="surrogatepass")
     yield quote_plus(value, errors="surrogatepass")
     yield raw.hex()
