@@ -303,8 +303,8 @@ class CreateClusterRequest(PlacedRequest):
         return majors[0] if majors else None
 
     def _check_settings(self, settings: dict[str, str], major: int) -> None:
-        for name, value in settings.items():
-            self._try("settings", setting, name, value, major)
+        chosen = [self._try("settings", setting, name, value, major) for name, value in settings.items()]
+        self.cleaned_data["settings"] = dict(pair for pair in chosen if pair)
 
     def declare(self) -> Target:
         values, server = self.params(), self.target.server

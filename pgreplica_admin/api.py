@@ -8,8 +8,9 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, path, re_path
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 
 from pgreplica_admin import __version__
@@ -50,13 +51,19 @@ def _checked(response: Any) -> Any:
     return method_not_allowed(response["Allow"]) if response.status_code == 405 else response
 
 
+@csrf_exempt  # nothing is there to be changed
+@login_not_required
+def _nowhere(request: HttpRequest) -> HttpResponse:
+    return not_found(request)
+
+
 def _urls() -> tuple[list[URLPattern | URLResolver], str, str]:
     patterns, app_name, namespace = api.urls
     for pattern in patterns:
         # The documentation keeps the middleware's rule: it is for those who are signed in.
         if isinstance(pattern, URLPattern) and pattern.name not in ("openapi-json", "openapi-view"):
-            pattern.callback = login_not_required(not_found) if pattern.name == "api-root" else _answering(pattern.callback)
-    return [*patterns, re_path(r"^.*$", login_not_required(not_found), name="nowhere")], app_name, namespace
+            pattern.callback = _nowhere if pattern.name == "api-root" else _answering(pattern.callback)
+    return [*patterns, re_path(r"^.*$", _nowhere, name="nowhere")], app_name, namespace
 
 
 urlpatterns = [path("api/v1/", _urls())]

@@ -31,8 +31,8 @@ IDENTIFIER_BYTES: Final = 63
 
 SUPERUSER: Final = "postgres"
 
-#: Directory names of the layout, and the name that a standby which nobody named shows in pg_stat_replication.
-RESERVED_OBJECTS: Final = frozenset({"quarantine", "walreceiver"})
+#: Directory names of the layout, the name that a standby which nobody named shows in pg_stat_replication, and an address of the pages.
+RESERVED_OBJECTS: Final = frozenset({"quarantine", "walreceiver", "create"})
 #: What pg_hba.conf, SQL or the panel give another meaning.
 RESERVED_DATABASES: Final = frozenset({"all", "sameuser", "samerole", "samegroup", "replication", "template0", "template1", SUPERUSER})
 RESERVED_ROLES: Final = frozenset(

@@ -126,7 +126,7 @@ def _settings(given: list[str]) -> dict[str, str]:
         raise Ended(Exit.WRONG_USE, _("setting: write it as NAME=VALUE."))
     if len({name for name, _sign, _value in pairs}) < len(pairs):
         raise Ended(Exit.WRONG_USE, _("setting: give each one once."))
-    return {name.strip(): value.strip() for name, _sign, value in pairs}
+    return {name: value for name, _sign, value in pairs}
 
 
 def _password(path: str | None) -> str | None:
