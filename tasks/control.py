@@ -134,7 +134,7 @@ def _resume(job: Job, actor: Actor, reason: str) -> None:
     if job.instance_name and job.instance is None:
         raise refuse(_("Instance %(instance)s is not there any more, so job #%(number)s cannot go on.") % _shown(job))
     ended = job.status != Status.NEEDS_OPERATOR
-    _reset_steps(job)
+    _reset_steps(job, from_the_start=ended and not past_no_return(job))
     hash_before = job.plan_hash
     plan_set(job)
     _set(
@@ -157,11 +157,12 @@ def _resume(job: Job, actor: Actor, reason: str) -> None:
         audit_open(job, actor, resumed=True, why=reason) if ended else audit_single(job, actor, "resume", reason)
 
 
-def _reset_steps(job: Job) -> None:
-    """Done steps stay. One that failed keeps what it remembers, one that was undone has nothing to remember."""
+def _reset_steps(job: Job, *, from_the_start: bool) -> None:
+    """Done steps stay, or, from the start, look again. One that failed keeps what it remembers; one that was undone has nothing to."""
     fresh = {"status": StepStatus.PENDING, "attempts": 0, "sentence": "", "hint": "", "progress": {}, "finished_at": None}
     job.steps.filter(status__in=(StepStatus.UNDONE, StepStatus.UNDOING)).update(**fresh, state={}, started_at=None)
-    job.steps.filter(status__in=(StepStatus.FAILED, StepStatus.RUNNING)).update(**fresh)
+    again = (StepStatus.FAILED, StepStatus.RUNNING, *((StepStatus.DONE,) if from_the_start else ()))
+    job.steps.filter(status__in=again).update(**fresh)
 
 
 # -- helpers

@@ -72,10 +72,12 @@ def job_request(
             if plan_hash is not None and plan_hash != job.plan_hash:
                 raise refuse(_("The plan has changed since it was shown to you. Look at the new one, then confirm again."), "plan_hash")
             _store(job, actor)
-    except (IntegrityError, ValidationError) as error:
-        earlier = _earlier(key, chosen, actor)
+    except (Busy, IntegrityError, ValidationError) as error:
+        earlier = _earlier(key, chosen, actor)  # the same request, a moment earlier
         if earlier:
             return earlier
+        if isinstance(error, Busy):
+            raise
         raise _refusal(error, form, chosen) from error
     return job
 
