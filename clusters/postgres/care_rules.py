@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from clusters.postgres.obstacles import PANEL_SETTINGS, PARITY, Obstacle, obstacle
+from clusters.postgres.obstacles import PANEL_SETTINGS, Obstacle, obstacle
+from clusters.postgres.settings import PARITY
 from clusters.postgres.text import gettext_noop as _
 from clusters.postgres.verify_facts import VerifyFacts, VerifyRule, sides
 

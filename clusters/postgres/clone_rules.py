@@ -7,7 +7,8 @@ from typing import Final
 
 from clusters.postgres.clone_facts import WALSENDERS_OF_A_COPY, CloneFacts
 from clusters.postgres.facts import Version
-from clusters.postgres.obstacles import PANEL_SETTINGS, PARITY, Obstacle, obstacle, size
+from clusters.postgres.obstacles import PANEL_SETTINGS, Obstacle, obstacle, size
+from clusters.postgres.settings import PARITY
 from clusters.postgres.text import gettext_noop as _
 
 CloneRule = Callable[[CloneFacts], Obstacle | None]
@@ -314,13 +315,8 @@ def port_taken(facts: CloneFacts) -> Obstacle | None:
     """The port is free on the target server."""
     if facts.port_free:
         return None
-    return obstacle(
-        "port_taken",
-        "blocks",
-        _("Port %(value)s is in use on the target server."),
-        _("Stop what listens there, or choose another port."),
-        value=facts.port,
-    )
+    sentence, cure = _("Port %(value)s is in use on the target server."), _("Stop what listens there, or choose another port.")
+    return obstacle("port_taken", "blocks", sentence, cure, value=facts.port)
 
 
 def parameters_lower(facts: CloneFacts) -> Obstacle | None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from clusters.postgres.names import SUPERUSER, cidr
 from clusters.postgres.quoting import conf_value, conninfo, hba_address, hba_token, pgpass_line
+from clusters.postgres.settings import PARITY
 from clusters.postgres.spec import InstanceSpec
 from clusters.secrets import MASK, Secret
 
@@ -79,6 +80,12 @@ DEFAULTS: Final[tuple[tuple[str, tuple[Setting, ...]], ...]] = (
         ),
     ),
 )
+
+
+def parity_of(spec: InstanceSpec) -> dict[str, int]:
+    """What a standby may not have less of than its upstream, as it stands in this instance's postgresql.conf."""
+    written = {setting.name: setting.value for _title, settings in DEFAULTS for setting in settings} | _chosen_settings(spec)
+    return {name: int(written[name]) for name in PARITY}
 
 
 def files_of(spec: InstanceSpec, replication_password: Secret) -> list[File]:

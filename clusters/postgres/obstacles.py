@@ -14,8 +14,6 @@ from clusters.postgres.text import Text
 Severity = Literal["blocks", "flag", "warns"]
 Scalar = str | int | float | bool | None
 
-#: A standby may not have less of these than the instance it follows (chapter "Hot Standby", section "Administrator's Overview").
-PARITY = ("max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction")
 #: The panel writes these in its files; ALTER SYSTEM would outdo them, and travels with every copy of the data directory.
 PANEL_SETTINGS = frozenset(
     [

@@ -2,8 +2,9 @@
 
 from clusters.postgres.clone_facts import CloneFacts, TargetState
 from clusters.postgres.clone_rules import CLONE_RULES, clone_obstacles
-from clusters.postgres.obstacles import PARITY, Obstacle, Severity, size
+from clusters.postgres.obstacles import Obstacle, Severity, size
 from clusters.postgres.place_rules import PLACE_RULES, PlaceFacts, place_obstacles
+from clusters.postgres.settings import PARITY
 from clusters.postgres.verify_facts import Limits, MarkerState, VerifyFacts, lag_bytes, lag_seconds
 from clusters.postgres.verify_rules import VERIFY_RULES, Verdict, verdict, verify_findings
 

@@ -32,6 +32,8 @@ SAFETY: Final = re.compile(
     r"|default_transaction_read_only|transaction_\w+|standard_conforming_strings|backslash_quote|client_encoding|event_triggers"
     r"|is_superuser|role|session_authorization"
 )
+#: A standby may not have less of these than the instance it follows (chapter "Hot Standby", section "Administrator's Overview").
+PARITY: Final = ("max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction")
 #: Below this replication would not work, or a lost standby would fill the disk. In the setting's own unit.
 FLOORS: Final = {"max_wal_senders": 4, "max_replication_slots": 2, "max_slot_wal_keep_size": 256, "max_connections": 10}
 
@@ -84,7 +86,8 @@ def _check_value(field: str, known: Known, value: str) -> None:
 
 
 def _check_number(field: str, known: Known, value: str) -> None:
-    number = in_unit(value, known.unit)
+    # A person may write 1.5GB; PostgreSQL would take 1.5 connections too, and round them.
+    number = None if known.type == "integer" and re.fullmatch(r" *-?[0-9]+\.[0-9]+ *", value) else in_unit(value, known.unit)
     low = max(known.low, FLOORS.get(known.name, known.low))
     if number is None and known.unit:
         template = _("%(field)s: %(name)s cannot be “%(value)s”. Write a number (in %(unit)s), or one with its unit, such as %(example)s.")

@@ -244,10 +244,13 @@ PROMOTE: Final = Statement("promote", "Make the standby a primary", "SELECT pg_c
 REPLAY_PAUSE: Final = Statement("replay_pause", "Pause replay on a standby", "SELECT pg_catalog.pg_wal_replay_pause()")
 REPLAY_RESUME: Final = Statement("replay_resume", "Resume replay on a standby", "SELECT pg_catalog.pg_wal_replay_resume()")
 
+# A setting that waits for a restart is listed with an error too; it is none.
 FILE_ERRORS: Final = Statement(
     "file_errors",
     "Find lines of the files that the running server could not use",
-    "SELECT sourcefile, sourceline, coalesce(name, '') || ': ' || error FROM pg_catalog.pg_file_settings WHERE error IS NOT NULL "
+    "SELECT sourcefile, sourceline, coalesce(name, '') || ': ' || error FROM pg_catalog.pg_file_settings AS line "
+    "WHERE error IS NOT NULL AND NOT EXISTS "
+    "(SELECT FROM pg_catalog.pg_settings AS known WHERE lower(known.name) = lower(line.name) AND known.pending_restart) "
     "UNION ALL SELECT 'pg_hba.conf', line_number, error FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL",
     "superuser",
 )

@@ -274,6 +274,26 @@ def it_knows_the_settings_of_this_version(pair):
             )
 
 
+def it_does_not_take_a_setting_that_waits_for_a_restart_for_a_wrong_one(pair):
+    file = Path(pair.alpha.config_file)
+    original = file.read_text()
+
+    def pending():
+        pair.panel(pair.alpha, Call(statements.RELOAD, {}, {}))
+        return pair.observe(pair.alpha).pending_restart
+
+    try:
+        file.write_text(original.replace("\nmax_connections = 100", "\nmax_connections = 101"))
+        until(lambda: pending() == ("max_connections",), "the change is seen")
+        assert pair.psql(Call(statements.FILE_ERRORS, {}, {})) == ""
+        assert [finding.name for finding in verify_findings(look(pair))] == ["restart_pending"]
+        file.write_text(original + "work_mem = 'much'\n")
+        until(lambda: pair.psql(Call(statements.FILE_ERRORS, {}, {})), "the wrong line is seen")
+    finally:
+        file.write_text(original)
+    until(lambda: pending() == (), "the change is taken back")
+
+
 def it_finds_a_wrong_setting_without_a_start(pair):
     path = Path(pair.alpha.conf_directory) / "wrong.conf"
     pair.put(files.File(str(path), "work_mem = '64GBB'\n", 0o600))

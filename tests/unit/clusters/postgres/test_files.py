@@ -75,6 +75,13 @@ def it_gives_all_members_the_same_of_what_must_match(name):
     assert len(own[0]) == 1
 
 
+def it_tells_what_a_standby_will_have_of_what_must_not_be_less():
+    defaults = {"max_connections": 100, "max_worker_processes": 8, "max_wal_senders": 10, "max_prepared_transactions": 0}
+    assert files.parity_of(beta_spec()) == {**defaults, "max_locks_per_transaction": 64}
+    chosen = beta_spec(settings={"Max_Connections": "200", "work_mem": "1MB"})
+    assert files.parity_of(chosen) == {**defaults, "max_locks_per_transaction": 64, "max_connections": 200}
+
+
 def it_has_each_default_once():
     names = [setting.name for _title, settings in DEFAULTS for setting in settings]
     assert len(names) == len(set(names))

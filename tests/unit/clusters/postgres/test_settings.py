@@ -98,6 +98,7 @@ REFUSED = [
     ("random_page_cost", "inf", 15),
     ("max_connections", "1 min", 15),
     ("max_connections", "1", 15),
+    ("max_connections", "100.5", 15),
     ("max_wal_senders", "0", 15),
     ("max_slot_wal_keep_size", "-1", 15),
     ("jit", "maybe", 15),
