@@ -11,8 +11,11 @@
     static BATCH = 2000; // lines added in one frame, so that a long log does not freeze the page while it comes
     static NEAR = 24; // pixels from the end that still count as the end
 
-    constructor(box, button) {
+    /* `onLines(number)` is told how many lines there are, once a frame. */
+    constructor(box, button, onLines) {
       this.box = box;
+      this.onLines = onLines;
+      this.lines = 0;
       this.button = button;
       this.all = box.appendChild(document.createElement("div"));
       this.queue = [];
@@ -70,7 +73,10 @@
 
     _flush() {
       this.scheduled = false;
-      for (const event of this.queue.splice(0, LiveLog.BATCH)) this._block().append(this._line(event));
+      const events = this.queue.splice(0, LiveLog.BATCH);
+      for (const event of events) this._block().append(this._line(event));
+      this.lines += events.length;
+      this.onLines(this.lines);
       this._stick();
       if (this.queue.length) this._schedule();
     }

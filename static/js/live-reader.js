@@ -66,6 +66,7 @@
       this.run += 1;
       clearTimeout(this.timer);
       clearTimeout(this.watchdog);
+      this.watchdog = null;
       if (this.source) this.source.close();
       this.source = null;
     }
@@ -81,9 +82,17 @@
       this.onConnection?.(connection, sentence);
     }
 
+    /* The source has failed when nothing is heard until then. Called for every line, so the one timer runs on and looks again. */
     _watch(pause) {
-      clearTimeout(this.watchdog);
-      this.watchdog = setTimeout(() => this._failed(), pause);
+      this.deadline = performance.now() + pause;
+      this.watchdog ??= setTimeout(() => this._look(), pause);
+    }
+
+    _look() {
+      this.watchdog = null;
+      const left = this.deadline - performance.now();
+      if (left > 0) this._watch(left);
+      else this._failed();
     }
 
     // -- the stream
@@ -114,6 +123,8 @@
         this._failed();
       } else if (this.connection !== "waiting") {
         this._say("waiting");
+        clearTimeout(this.watchdog); // it may be set for much later
+        this.watchdog = null;
         this._watch(FIRST_FRAME);
       }
     }

@@ -55,6 +55,7 @@
 
   const language = document.documentElement.lang || "en";
   const integer = new Intl.NumberFormat(language);
+  const plural = new Intl.PluralRules(language);
   const oneDigit = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
   const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
@@ -101,12 +102,11 @@
       this.words = this._words();
       this.part = (id) => document.getElementById(id);
       const box = this.part("job-log");
-      this.log = box && new LiveLog(box, this.part("job-follow"));
-      this.lines = 0;
+      this.log = box && new LiveLog(box, this.part("job-follow"), (number) => this._lines(number));
       this.reader = new LiveJob({
         streamUrl: root.dataset.streamUrl,
         eventsUrl: root.dataset.eventsUrl,
-        onEvents: (events) => this._events(events),
+        onEvents: (events) => this.log?.add(events),
         onState: (snapshot) => this._state(snapshot),
         onConnection: (connection, sentence) => this._connection(connection, sentence),
         onEnd: (snapshot) => this._fire("job:end", snapshot),
@@ -150,11 +150,9 @@
       this.root.dispatchEvent(new CustomEvent(name, { detail }));
     }
 
-    _events(events) {
-      this.lines += events.length;
-      this.log?.add(events);
-      const sentence = this.words.lines[new Intl.PluralRules(language).select(this.lines)] || this.words.lines.other;
-      if (this.log) show(this.part("job-lines"), fill(sentence, { n: integer.format(this.lines) }));
+    _lines(number) {
+      const sentence = this.words.lines[plural.select(number)] || this.words.lines.other;
+      show(this.part("job-lines"), fill(sentence, { n: integer.format(number) }));
     }
 
     _connection(connection, sentence) {
