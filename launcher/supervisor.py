@@ -156,9 +156,9 @@ class Supervisor:
         self._other_end.setblocking(False)
         signal.set_wakeup_fd(self._other_end.fileno(), warn_on_full_buffer=False)
         self._selector.register(self._signals, selectors.EVENT_READ, None)
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        # nohup means: stay when the terminal goes
-        self._handlers = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+        self._handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means: stay when the terminal goes
+            self._handlers[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
         for number in self._handlers:
             signal.signal(number, self._on_signal)
 
