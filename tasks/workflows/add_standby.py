@@ -20,8 +20,9 @@ from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.admission import admission_updated, members_of
 from tasks.workflows.copying import BASEBACKUP, copy_run, copy_taken_away, copy_target
+from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.marker import marker_arrived, marker_plan, marker_write
-from tasks.workflows.observing import pair_observed, streaming_awaited
+from tasks.workflows.observing import streaming_awaited
 from tasks.workflows.obstacles import obstacles_heeded
 from tasks.workflows.place import (
     clone_facts,
@@ -162,7 +163,7 @@ def row_arrived(ctx: Context) -> str:
 def standby_recorded(ctx: Context) -> str:
     """Give the standby out as ready"""
     standby = ctx.handle(ctx.instance)
-    pair_observed(ctx, ctx.instance.pair)
+    pair_judged(ctx, ctx.instance.pair, Marker("read"))
     for unit in (BASEBACKUP, VERIFYBACKUP):
         standby.unit_end(unit_name(ctx, unit))
     standby.disown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from clusters import services
@@ -16,15 +17,23 @@ from tasks.workflows.step import StepFailed
 STREAMING_SECONDS: Final = 60.0
 
 
-def instance_observed(handle: InstanceHandle) -> InstanceFacts | None:
-    """Look at an instance and record what was seen; None when it did not answer (recorded as stopped or not reachable)."""
+@dataclass(frozen=True)
+class Look:
+    """One look at an instance: its facts, or why there are none."""
+
+    facts: InstanceFacts | None
+    error: str = ""
+
+
+def instance_observed(handle: InstanceHandle) -> Look:
+    """Look at an instance and record what was seen; one that does not answer is recorded as stopped or not reachable."""
     try:
         facts = handle.observe()
-    except HostError:
+    except HostError as error:
         services.instance_record_observed(handle.instance, _silent_role(handle))
-        return None
+        return Look(None, error.what)
     services.instance_record_observed(handle.instance, Instance.Observed(facts.role), facts.as_row())
-    return facts
+    return Look(facts)
 
 
 def _silent_role(handle: InstanceHandle) -> Instance.Observed:
@@ -35,11 +44,10 @@ def _silent_role(handle: InstanceHandle) -> Instance.Observed:
         return Instance.Observed.UNREACHABLE
 
 
-def pair_observed(ctx: Context, pair: ReplicationPair) -> tuple[InstanceFacts | None, InstanceFacts | None]:
-    """Look at both sides of a pair and record what was seen: facts of the upstream and of the standby."""
-    upstream = instance_observed(ctx.handle(pair.upstream))
-    standby = instance_observed(ctx.handle(pair.standby))
-    pair_recorded(pair, upstream, standby)
+def pair_observed(ctx: Context, pair: ReplicationPair) -> tuple[Look, Look]:
+    """Look at both sides of a pair and record what was seen: the upstream, the standby."""
+    upstream, standby = (instance_observed(ctx.handle(side)) for side in (pair.upstream, pair.standby))
+    pair_recorded(pair, upstream.facts, standby.facts)
     return upstream, standby
 
 

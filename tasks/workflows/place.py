@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from clusters.instances import InstanceHandle
 from clusters.ownership import made_command
 from clusters.postgres import commands
-from clusters.postgres.rules import PARITY, CloneFacts, PlaceFacts, TargetState
+from clusters.postgres.files import parity_of
+from clusters.postgres.rules import CloneFacts, PlaceFacts, TargetState
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.planning import planned, planned_spec
@@ -42,7 +43,7 @@ def clone_facts(ctx: Context, upstream: InstanceHandle, standby: InstanceHandle)
         login_ok=True,
         target_directory=spec.directory,
         target_directory_state=directory_state(ctx, standby),
-        target_settings={name: int(spec.settings[name]) for name in PARITY if name in spec.settings},
+        target_settings=parity_of(spec),
         source_machine=str(upstream.machine.facts()["machine"]),
         target_machine=str(standby.machine.facts()["machine"]),
         source_libc=str(upstream.machine.facts()["libc"]),

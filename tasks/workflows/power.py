@@ -12,7 +12,7 @@ from tasks.workflows.step import Step, StepFailed, Workflow
 def role_seen(ctx: Context) -> str:
     """See the instance in the role it is declared to have"""
     handle = ctx.handle(ctx.instance)
-    facts = instance_observed(handle)
+    facts = instance_observed(handle).facts
     if facts is None:
         raise StepFailed(f"{handle.spec.name} was started and does not answer.", "Look at its log on the server.")
     if facts.role != ctx.instance.role:

@@ -6,23 +6,18 @@ A pair that does not replicate is a finding, not a failure of the job: the job's
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from clusters import services
 from clusters.hosts.machine import HostError
-from clusters.instances import InstanceHandle
 from clusters.models import Instance, ReplicationPair
 from clusters.models.cluster import Lifecycle
-from clusters.postgres import rules
-from clusters.postgres.facts import InstanceFacts
-from clusters.postgres.rules import MarkerState, VerifyFacts
 from clusters.selectors import instance_spec
 from tasks.context import Context
 from tasks.plan import PlanItem, PlanRequest
+from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
-from tasks.workflows.observing import instance_observed, pair_recorded
+from tasks.workflows.observing import instance_observed
 from tasks.workflows.step import Step, StepFailed, Workflow
 
 ARRIVAL_SECONDS: Final = 10.0
@@ -30,7 +25,7 @@ ARRIVAL_SECONDS: Final = 10.0
 
 def instances_seen(ctx: Context) -> str:
     """Look at every instance"""
-    seen = {row.name: instance_observed(ctx.handle(row)) for row in _instances(ctx)}
+    seen = {row.name: instance_observed(ctx.handle(row)).facts for row in _instances(ctx)}
     for name, facts in seen.items():
         if facts is None:
             ctx.warn(f"{name} does not answer.")
@@ -60,59 +55,22 @@ def row_sent(ctx: Context) -> str:
 def pairs_judged(ctx: Context) -> str:
     """Read the row on each standby, and judge each pair"""
     sent = ctx.job.steps.get(name=row_sent.__name__).state
-    verdicts: dict[str, str] = {}
-    for pair in _pairs(ctx):
-        facts = _pair_facts(ctx, pair, sent)
-        findings = rules.verify_findings(facts)
-        verdicts[pair.standby.name] = rules.verdict(findings)
-        for finding in findings:
-            ctx.warn(f"{pair.standby.name}: {finding.sentence} {finding.cure}")
-        services.verification_record(
-            pair,
-            verdict=verdicts[pair.standby.name],
-            findings=[finding.as_row() for finding in findings],
-            lag_bytes=rules.lag_bytes(facts),
-            lag_seconds=rules.lag_seconds(facts),
-            job_id=ctx.job.pk,
-        )
+    verdicts = {pair.standby.name: pair_judged(ctx, pair, _marker(ctx, pair, sent)) for pair in _pairs(ctx)}
     ctx.result(cluster=ctx.cluster.name, verdicts=verdicts)
     return _verdict_sentence(verdicts)
 
 
-def _pair_facts(ctx: Context, pair: ReplicationPair, sent: dict[str, str | None]) -> VerifyFacts:
-    """Both sides as they are after the row had its time to arrive."""
-    upstream, standby = ctx.handle(pair.upstream), ctx.handle(pair.standby)
+def _marker(ctx: Context, pair: ReplicationPair, sent: dict[str, str | None]) -> Marker:
+    """How the row fared: it is given its time to arrive."""
+    token = sent["token"]
+    if token is None:
+        return Marker("refused" if sent["marker"] == "refused" else "not_tried")
     began = time.monotonic()
-    marker: MarkerState = "refused" if sent["marker"] == "refused" else "not_tried"
-    if token := sent["token"]:
-        marker = "read" if marker_seen(ctx, standby, token, ARRIVAL_SECONDS) else "missing"
-    facts = VerifyFacts(
-        upstream=None,
-        standby=None,
-        upstream_name=pair.upstream.name,
-        standby_name=pair.standby.name,
-        slot=pair.slot,
-        upstream_address=pair.upstream.server.address,
-        upstream_port=pair.upstream.port,
-        upstream_is_primary=pair.upstream.role == Instance.Role.PRIMARY,
-        system_identifier=ctx.cluster.system_identifier,
-        marker=marker,
-        marker_seconds=time.monotonic() - began,
-    )
-    (seen_up, error_up), (seen_by, error_by) = _looked(upstream), _looked(standby)
-    facts = replace(facts, upstream=seen_up, standby=seen_by, upstream_error=error_up, standby_error=error_by)
-    pair_recorded(pair, seen_up, seen_by)
-    return facts
+    arrived = marker_seen(ctx, ctx.handle(pair.standby), token, ARRIVAL_SECONDS)
+    return Marker("read" if arrived else "missing", time.monotonic() - began)
 
 
-def _looked(handle: InstanceHandle) -> tuple[InstanceFacts | None, str]:
-    try:
-        return handle.observe(), ""
-    except HostError as error:
-        return None, error.what
-
-
-def _verdict_sentence(verdicts: dict[str, str]) -> str:
+def _verdict_sentence(verdicts: Mapping[str, str]) -> str:
     if not verdicts:
         return "There is no standby to judge."
     words = {"ok": "replicates", "warning": "replicates, with warnings", "failed": "does not replicate", "unknown": "could not be observed"}
