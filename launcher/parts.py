@@ -63,17 +63,18 @@ class PythonParts:
         ready.parent.mkdir(parents=True, exist_ok=True)
         return self._program(
             name, ["celery", "--quiet", "-A", "pgreplica_admin", name, *arguments], ready.exists,
-            stop_seconds=stop_seconds, ready_file=ready,
+            stop_seconds=stop_seconds, ready_file=ready, quiet=["Warm shutdown"],
         )  # fmt: skip
 
     def _program(
-        self, name: str, words: list[str], ready: Callable[[], bool], *, stop_seconds: float, ready_file: Path | None = None
-    ) -> Program:
+        self, name: str, words: list[str], ready: Callable[[], bool], *,
+        stop_seconds: float, ready_file: Path | None = None, quiet: Sequence[str] = (),
+    ) -> Program:  # fmt: skip
         added = {"PGREPLICA_READY_FILE": str(ready_file)} if ready_file else {}
         before = (lambda: ready_file.unlink(missing_ok=True)) if ready_file else (lambda: None)
         return Program(
             name, [sys.executable, "-m", *words], {**self.environment, **added}, ready,
-            directory=CHECKOUT, stop_seconds=stop_seconds, before=before,
+            directory=CHECKOUT, stop_seconds=stop_seconds, before=before, quiet=quiet,
         )  # fmt: skip
 
 

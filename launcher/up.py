@@ -87,8 +87,12 @@ class Start:
             self.supervisor.output.write(line)
 
     def _environment(self) -> dict[str, str]:
-        """What all of the project's processes get."""
-        return dict(os.environ) | {
+        """What all of the project's processes get.
+
+        They may keep compiled modules, whatever the machine prefers: without, each of them compiles the whole project at each start.
+        """
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return inherited | {
             "PGREPLICA_STATE_DIR": str(self.state.root),
             "PGREPLICA_HOST": self.options.host,
             "PGREPLICA_PORT": str(self.options.port),
