@@ -127,7 +127,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     if seconds < 10:
-        return _("%(n)s s") % {"n": number_format(max(seconds, 0), 1)}
+        return _("%(n)s s") % {"n": number_format(round(max(seconds, 0), 1), 1)}
     whole = int(seconds)
     if whole < 60:
         return _("%(n)s s") % {"n": whole}

@@ -59,11 +59,15 @@ class Act:
 
 
 def slug(kind: Kind) -> str:
-    return kind.name.replace("_", "-")
+    """The last part of its page's address, without what the address has said before: /clusters/orders/node2/stop/."""
+    if place_of(kind) in ("instance", "server"):
+        return kind.name.partition("_")[0]
+    return kind.name.removesuffix("_cluster").replace("_", "-")
 
 
-def kind_of(slug: str) -> Kind | None:
-    return KINDS.get(slug.replace("-", "_"))
+def kind_of(act: str, place: str) -> Kind | None:
+    """The kind whose page has this address below an "instance", a "cluster" or a "server"."""
+    return next((kind for kind in KINDS.values() if place_of(kind) == place and slug(kind) == act), None)
 
 
 def place_of(kind: Kind) -> str:

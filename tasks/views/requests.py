@@ -27,7 +27,7 @@ from tasks.actor import actor_of
 from tasks.kinds import KINDS, Kind
 from tasks.models import Job
 from tasks.services import Busy, Forbidden, Preview, RequestRefused, job_preview, job_request
-from tasks.views.acts import ICONS, consequences, kind_of, place_of, request_url
+from tasks.views.acts import ICONS, consequences, kind_of, request_url
 from tasks.views.clusters import cluster_or_404
 from tasks.views.frame import Crumb, page, render, require
 from tasks.views.servers import server_or_404
@@ -69,8 +69,8 @@ def server_request(request: HttpRequest, name: str, act: str) -> HttpResponseBas
 
 
 def _kind(act: str, place: str) -> Kind:
-    kind = kind_of(act)
-    if kind is None or place_of(kind) != place:
+    kind = kind_of(act, place)
+    if kind is None:
         raise Http404(_("There is no such request."))
     return kind
 
