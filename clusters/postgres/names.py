@@ -38,6 +38,8 @@ RESERVED_DATABASES: Final = frozenset({"all", "sameuser", "samerole", "samegroup
 RESERVED_ROLES: Final = frozenset(
     {"all", "public", "none", "user", "current_role", "current_user", "session_user", "replication", SUPERUSER}
 )
+#: Clouds answer there with the machine's credentials; the others (169.254.169.254) are link-local.
+METADATA_ADDRESSES: Final = frozenset({"fd00:ec2::254", "100.100.100.200"})
 RESERVED_HOSTS: Final = frozenset({"all", "samehost", "samenet"})
 
 _SYSTEM_DIRECTORIES: Final = re.compile(
@@ -97,7 +99,7 @@ def host_address(value: str, field: str = "address") -> str:
         address = ipaddress.ip_address(value)
     except ValueError:
         return _host_name(value, field)
-    if getattr(address, "scope_id", None) or address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved:
+    if not _is_one_server(address):
         raise NameRefused(
             field,
             _("%(field)s: %(value)s is not the address of one server. Give an address at which the other servers reach this one."),
@@ -106,9 +108,17 @@ def host_address(value: str, field: str = "address") -> str:
     return str(address)
 
 
+def _is_one_server(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Not a whole link or group, not nobody, not a cloud's metadata service, no IPv4 address in IPv6 clothes."""
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        return False
+    special = address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved
+    return address.is_loopback or not (special or str(address) in METADATA_ADDRESSES)
+
+
 def _host_name(value: str, field: str) -> str:
     try:
-        name = value.encode("idna").decode().lower()
+        name = value[:254].encode("idna").decode().lower()
     except UnicodeError:
         name = ""
     labels = name.split(".")
@@ -210,9 +220,9 @@ def password(value: str, field: str = "password") -> Secret:
 
 def reason(value: str, field: str = "reason") -> str:
     """Free text, at most 2,000 characters; control and direction characters become spaces."""
-    text = "".join(char if char == "\n" or not has_control(char) else " " for char in value.replace("\r\n", "\n")).strip()
-    if len(text) > 2000:
-        raise NameRefused(field, _("%(field)s: it has %(size)s characters. Say it in at most 2000."), size=len(text))
+    text = "".join(char if char == "\n" or not has_control(char) else " " for char in value[:5000].replace("\r\n", "\n")).strip()
+    if len(text) > 2000 or len(value) > 5000:
+        raise NameRefused(field, _("%(field)s: it has %(size)s characters. Say it in at most 2000."), size=len(value))
     return text
 
 

@@ -56,7 +56,7 @@ def setting(name: str, value: str, major: int, field: str = "settings") -> tuple
     if known is None or not known.since <= major <= known.until:
         template = _("%(field)s: PostgreSQL %(major)s has no setting %(name)s, or it cannot be set in a file. Take it out.")
         raise NameRefused(field, template, name=key, major=major)
-    if has_control(value) or len(value) > 1000:
+    if len(value) > 1000 or has_control(value):
         template = _("%(field)s: the value of %(name)s is too long or holds an invisible character. Give it on one line.")
         raise NameRefused(field, template, name=key)
     _check_value(field, known, value)
