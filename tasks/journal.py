@@ -128,6 +128,8 @@ class Journal:
 
     def flush(self) -> None:
         """Store everything so far before it returns. Raises: LeaseLost."""
+        if self._ledger.lost:
+            raise LeaseLost(self._ledger.lost)
         with self._writing:
             while not self._store_pending():
                 self._wait_for_database()
