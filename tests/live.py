@@ -33,7 +33,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 20) -> None:
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
@@ -54,8 +54,12 @@ class Process:
     def start(self) -> Self:
         environment = {**os.environ, **(self.env or {})}
         self.process = subprocess.Popen(self.argv, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
-        wait_until(lambda: self.ready() or self.process.poll() is not None, f"{self.argv[0]} answers")
-        assert self.process.poll() is None, f"{self.argv} ended with {self.process.returncode}"
+        try:
+            wait_until(lambda: self.ready() or self.process.poll() is not None, f"{self.argv[:3]} answers")
+            assert self.process.poll() is None, f"{self.argv} ended with {self.process.returncode}"
+        except AssertionError:
+            self.stop(signal.SIGKILL)
+            raise
         return self
 
     def stop(self, number: int = signal.SIGTERM) -> float:
