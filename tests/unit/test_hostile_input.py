@@ -320,3 +320,19 @@ def test_names_in_addresses_find_nothing(bearer: Callable[..., Client]) -> None:
         assert gone == {404}, value
         found = [client.get(f"/api/v1/{path}?cluster={text}") for path in ("jobs", "audit")]
         assert [(response.status_code, response.json()) for response in found] == [(200, [])] * 2, value
+
+
+def test_the_page_comes_to_what_the_form_says_and_shows_it_as_text(people: dict[str, Any]) -> None:
+    ServerFactory(name="alpha")
+    browser = Client()
+    browser.force_login(people["adam"])
+    for field in ("name", "server", "database", "owner_role", "owner_password", "port", "client_networks", "settings", "reason"):
+        for value in FEW[:-1]:  # a page cannot send half a character
+            data = {**BASE, field: value}
+            with undone():
+                refused = form_door("create_cluster", data)
+            with undone():
+                page = browser.post("/clusters/create/", {**data, "action": "run"})
+                assert page.status_code == (200 if refused else 302), (field, value, page.status_code)
+                assert not refused or sorted(page.context["asking"].errors) == sorted(refused)
+                assert b"<script>alert(1)" not in page.content
