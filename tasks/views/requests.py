@@ -116,7 +116,7 @@ def _answer(
     asking = _asking(request, kind, fixed)
     asking.row = row
     action = request.POST.get("action", "") if request.method == "POST" else ""
-    if action == "run":
+    if action == "run" and (request.POST.get("plan_hash") or not kind.mutating):  # what changes something is shown first
         job = _run(request, asking)
         if job:
             messages.success(request, _("Job #%(number)s was requested.") % {"number": job.pk})

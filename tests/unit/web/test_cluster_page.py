@@ -1,0 +1,185 @@
+"""The page of one cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from clusters.models import Cluster, Instance
+from tasks.kinds import Status
+from tests.factories import ClusterFactory, InstanceFactory, JobFactory, PairFactory, VerificationFactory, cluster_with_standbys
+from tests.unit.web.conftest import Get, queries_of, text_of
+
+pytestmark = pytest.mark.django_db
+ORDERS = "/clusters/orders/"
+
+
+@pytest.fixture
+def orders() -> Cluster:
+    return cluster_with_standbys("orders", standbys=2)
+
+
+def observe(cluster: Cluster, name: str, **fields: object) -> None:
+    Instance.objects.filter(cluster=cluster, name=name).update(**fields)
+
+
+def links(page: str) -> set[str]:
+    return set(re.findall(r'href="(/[^"#?]*)', page))
+
+
+@pytest.mark.parametrize(
+    ("observed", "words"),
+    [
+        ("stopped", "Declared standby, but it does not run."),
+        ("unreachable", "Declared standby, but it did not answer."),
+        ("primary", "Declared standby, but observed as primary."),
+        ("unknown", "Declared standby; nobody has looked at it yet."),
+    ],
+)
+def it_says_in_words_where_declared_and_observed_differ(get: Get, orders: Cluster, observed: str, words: str) -> None:
+    observe(orders, "orders-2", observed_role=observed)
+    page = text_of(get("vera", ORDERS))
+    assert page.count(words) == 2  # among what to know, and in the table
+    assert "orders-2:" in page
+
+
+def it_shows_the_picture_with_the_same_words_for_those_who_do_not_see_it(get: Get, orders: Cluster) -> None:
+    page = get("vera", ORDERS)
+    titles = re.findall(r'<svg[^>]*role="img"[^>]*>\s*<title[^>]*>([^<]*)</title>', page)
+    assert len(titles) == 2  # one for wide pages, one for narrow ones
+    for title in titles:
+        assert "orders-1: primary." in title
+        assert "orders-2 follows orders-1: streaming · async, lag 0" in title
+
+
+def it_names_lag_in_bytes_and_in_seconds(get: Get, orders: Cluster) -> None:
+    words = text_of(get("vera", ORDERS))
+    assert "Lag in bytes Lag in seconds" in words
+    assert "streaming · async 0 bytes 0.0 s pgr_orders_orders_2" in words.replace("\xa0", " ")
+
+
+def it_gives_the_connection_strings_without_a_password(get: Get, orders: Cluster) -> None:
+    page = get("vera", ORDERS).replace("&amp;", "&")
+    ports = dict(orders.instances.values_list("name", "port"))
+    hosts = ",".join(f"192.0.2.10:{ports[f'orders-{n}']}" for n in (1, 2, 3))
+    assert f"postgresql://orders@{hosts}/orders?target_session_attrs=read-write</code>" in page
+    assert f"postgresql://orders@{hosts}/orders?target_session_attrs=prefer-standby</code>" in page
+    assert orders.owner_password.reveal() not in page
+
+
+def it_shows_findings_with_value_threshold_and_cure(get: Get, orders: Cluster) -> None:
+    pair = orders.instances.get(name="orders-2").pair
+    finding = {
+        "name": "lag",
+        "severity": "warns",
+        "sentence": "It is behind.",
+        "value": "70 MB",
+        "threshold": "64 MB",
+        "cure": "Look there.",
+    }
+    VerificationFactory(pair=pair, verdict="warning", findings=[finding])
+    words = text_of(get("vera", ORDERS))
+    assert "orders-1 → orders-2: It is behind. Found: 70 MB · wanted: 64 MB Look there." in words
+
+
+def it_offers_an_operator_what_fits_the_state(get: Get, orders: Cluster) -> None:
+    observe(orders, "orders-2", observed_role="stopped")
+    offered = links(get("olga", ORDERS))
+    assert offered >= {
+        "/clusters/orders/add-standby/", "/clusters/orders/orders-1/stop/", "/clusters/orders/orders-1/restart/",
+        "/clusters/orders/orders-2/start/", "/clusters/orders/orders-3/remove/",
+    }  # fmt: skip
+    assert not offered & {
+        "/clusters/orders/orders-1/start/", "/clusters/orders/orders-2/stop/",
+        "/clusters/orders/orders-1/remove/", "/clusters/orders/remove/",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("orders-1", "It runs already."),
+        ("orders-1", "It is the primary. Only a standby can be removed."),
+        ("orders-2", "orders-4 follow it. Remove them first."),
+    ],
+)
+def it_says_why_something_cannot_be_asked_for(get: Get, orders: Cluster, name: str, reason: str) -> None:
+    cascaded = InstanceFactory(cluster=orders, name="orders-4", role="standby")
+    PairFactory(upstream=orders.instances.get(name="orders-2"), standby=cascaded)
+    menu = get("olga", ORDERS).partition(f'id="menu-{name}"')[2].partition("</details>")[0]
+    assert reason in menu
+
+
+def it_gives_a_viewer_no_button_that_works(get: Get, orders: Cluster) -> None:
+    page = get("vera", ORDERS)
+    assert not [link for link in links(page) if re.match(r"/clusters/orders/.+", link)]
+    assert '<form method="post" action="/clusters/' not in page
+    assert "tasks.run_add_standby" in text_of(page)
+
+
+def it_names_the_job_that_holds_the_cluster_and_leads_to_it(get: Get, orders: Cluster) -> None:
+    job = JobFactory(kind="add_standby", status=Status.RUNNING, cluster=orders)
+    page = get("olga", ORDERS)
+    assert f"Job #{job.pk} (add standby, asked for by olga) holds this cluster: running" in text_of(page)
+    assert f'href="/jobs/{job.pk}/"' in page
+    assert "/clusters/orders/add-standby/" not in links(page)
+    assert '<form method="post" action="/clusters/orders/verify/">' in page  # a look is always possible
+
+
+def it_tells_what_an_operator_must_do_when_a_job_waits_for_one(get: Get, orders: Cluster) -> None:
+    JobFactory(kind="restart_instance", status=Status.NEEDS_OPERATOR, cluster=orders, hint="Free some disk space on alpha.")
+    assert "Free some disk space on alpha." in text_of(get("vera", ORDERS))
+
+
+def it_hides_jobs_from_those_who_may_not_see_them(signed_in: Callable[[str], Client], people: dict[str, User], orders: Cluster) -> None:
+    people["vera"].groups.clear()
+    people["vera"].user_permissions.set(Permission.objects.filter(codename="view_cluster"))
+    JobFactory(cluster=orders, summary="What came of it")
+    assert "What came of it" not in signed_in("vera").get(ORDERS).content.decode()
+
+
+HOSTILE = "<script>alert(1)</script>{{ 7*7 }}'\"&"
+
+
+def it_writes_hostile_text_as_text(get: Get, orders: Cluster) -> None:
+    Cluster.objects.filter(pk=orders.pk).update(database=HOSTILE[:60], owner_role=HOSTILE[:60], settings={HOSTILE: HOSTILE})
+    pair = orders.instances.get(name="orders-2").pair
+    VerificationFactory(
+        pair=pair, verdict="failed", findings=[{"severity": "blocks", "sentence": HOSTILE, "value": HOSTILE, "cure": HOSTILE}]
+    )
+    observe(orders, "orders-2", observed={"timeline": HOSTILE, "replay_lsn": HOSTILE})
+    JobFactory(cluster=orders, kind="verify", summary=HOSTILE, requested_by_name=HOSTILE)
+    for page in (get("olga", ORDERS), get("olga", "/admin/")):
+        assert "<script>alert" not in page
+        assert "49" not in text_of(page)
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+        for attribute in re.findall(r'(?:x-|@|:)[\w.:-]+="([^"]*)"', page):  # what Alpine evaluates
+            assert "alert" not in attribute
+
+
+def it_asks_the_database_the_same_number_of_questions_for_30_standbys_as_for_2(signed_in: Callable[[str], Client]) -> None:
+    client = signed_in("olga")
+    JobFactory(cluster=cluster_with_standbys("small", standbys=2))
+    big = cluster_with_standbys("big", standbys=30)
+    for instance in big.instances.filter(role="standby"):
+        JobFactory(cluster=big, instance=instance)
+        VerificationFactory(pair=instance.pair, verdict="warning", findings=[{"severity": "warns", "sentence": "Behind."}])
+    few, many = queries_of(client, "/clusters/small/"), queries_of(client, "/clusters/big/")
+    assert len(many) == len(few) <= 18
+
+
+def it_shows_a_cluster_that_was_never_made(get: Get) -> None:
+    ClusterFactory(name="orders", lifecycle="planned", system_identifier="")
+    words = text_of(get("olga", ORDERS))
+    assert "not created" in words
+    assert "This cluster has no instance." in words
+
+
+def it_answers_404_for_a_name_that_no_cluster_has(signed_in: Callable[[str], Client]) -> None:
+    response = signed_in("vera").get("/clusters/nowhere/")
+    assert response.status_code == 404
+    assert "There is nothing at this address" in response.content.decode()
