@@ -12,18 +12,19 @@ from clusters.instances import InstanceHandle
 from clusters.postgres.spec import InstanceSpec
 from clusters.postgres.statements import READ_MARKER, WRITE_MARKER, Call
 from tasks.context import Context
-from tasks.plan import PlanItem
+from tasks.plan import JOB_NUMBER, PlanItem
 from tasks.workflows.planning import planned
 from tasks.workflows.step import StepFailed
 
-MARKER_ID: Final = 1
+#: Jobs that look at the same cluster at once each have a row of their own; there are never more than so many.
+MARKER_ROWS: Final = 64
 ARRIVAL_SECONDS: Final = 30.0
 
 
 def marker_write(ctx: Context, primary: InstanceHandle) -> str:
     """Write a new marker; its token."""
     token = f"{ctx.job.pk}-{secrets.token_hex(4)}"
-    if not primary.execute(_write(ctx.cluster.epoch, token)):
+    if not primary.execute(_write(_row(ctx.job.pk), ctx.cluster.epoch, token)):
         raise StepFailed(
             f"{primary.spec.name} holds a marker of a higher epoch than {ctx.cluster.epoch}: another panel has acted.",
             "Do nothing more from here. Compare with the other panel, or restore the newest copy of this panel's database.",
@@ -34,7 +35,7 @@ def marker_write(ctx: Context, primary: InstanceHandle) -> str:
 def marker_seen(ctx: Context, standby: InstanceHandle, token: str, seconds: float) -> bool:
     """Whether the marker is read on the standby within so many seconds."""
     end = time.monotonic() + seconds
-    while _token(standby) != token:
+    while _token(standby, _row(ctx.job.pk)) != token:
         if time.monotonic() > end:
             return False
         ctx.pause(0.02)
@@ -53,21 +54,25 @@ def marker_arrived(ctx: Context, standby: InstanceHandle, token: str) -> float:
 
 
 def marker_plan(writer: InstanceSpec, reader: InstanceSpec, epoch: int) -> Iterator[PlanItem]:
-    yield from planned(writer, _write(epoch, "<token>"))
-    yield from planned(reader, _read())
+    yield from planned(writer, _write(1, epoch, f"{JOB_NUMBER}-…"))
+    yield from planned(reader, _read(1))
 
 
-def _token(handle: InstanceHandle) -> str | None:
+def _row(job_id: int) -> int:
+    return 1 + job_id % MARKER_ROWS
+
+
+def _token(handle: InstanceHandle, row: int) -> str | None:
     try:
-        rows = handle.query(_read())
+        rows = handle.query(_read(row))
     except HostError:  # it does not answer (yet): then the row is not read there, and that is the answer
         return None
     return str(rows[0]["token"]) if rows else None
 
 
-def _write(epoch: int, token: str) -> Call:
-    return Call(WRITE_MARKER, {}, {"id": MARKER_ID, "epoch": epoch, "token": token})
+def _write(row: int, epoch: int, token: str) -> Call:
+    return Call(WRITE_MARKER, {}, {"id": row, "epoch": epoch, "token": token})
 
 
-def _read() -> Call:
-    return Call(READ_MARKER, {}, {"id": MARKER_ID})
+def _read(row: int) -> Call:
+    return Call(READ_MARKER, {}, {"id": row})

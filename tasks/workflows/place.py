@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from clusters.instances import InstanceHandle
 from clusters.ownership import made_command
 from clusters.postgres import commands
+from clusters.postgres.facts import InstanceFacts, wal_rate
 from clusters.postgres.files import parity_of
 from clusters.postgres.rules import CloneFacts, PlaceFacts, TargetState
 from tasks.context import Context
@@ -41,6 +42,8 @@ def clone_facts(ctx: Context, upstream: InstanceHandle, standby: InstanceHandle)
         port=spec.port,
         port_free=standby.machine.port_free(spec.address, spec.port),
         login_ok=True,
+        wal_rate=_wal_rate(upstream, seen),
+        rate_cap=rate_bytes(str(ctx.params.get("max_rate") or "")),
         target_directory=spec.directory,
         target_directory_state=directory_state(ctx, standby),
         target_settings=parity_of(spec),
@@ -49,6 +52,21 @@ def clone_facts(ctx: Context, upstream: InstanceHandle, standby: InstanceHandle)
         source_libc=str(upstream.machine.facts()["libc"]),
         target_libc=str(standby.machine.facts()["libc"]),
     )
+
+
+def _wal_rate(handle: InstanceHandle, now: InstanceFacts) -> float | None:
+    """Bytes of WAL a second since the last look that was recorded; None where there was none on this timeline."""
+    if not handle.instance.observed:
+        return None
+    before = InstanceFacts.from_row(handle.instance.observed)
+    return wal_rate(before, now) if before.timeline == now.timeline else None
+
+
+def rate_bytes(text: str) -> float | None:
+    """pg_basebackup's --max-rate (a number of kB, or with k or M) in bytes a second; None for no limit."""
+    if not text:
+        return None
+    return float(text.rstrip("kM")) * (1024**2 if text.endswith("M") else 1024)
 
 
 def directory_state(ctx: Context, handle: InstanceHandle) -> TargetState:
