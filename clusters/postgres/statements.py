@@ -230,9 +230,10 @@ def objects_call(spec: InstanceSpec) -> Call:
 WRITE_MARKER: Final = Statement(
     "write_marker",
     "Write a marker on the primary; no row comes back where a higher epoch stands",
-    "INSERT INTO pgreplica.marker AS old (id, epoch, token) VALUES ({id}, {epoch}, {token}) "
+    "INSERT INTO pgreplica.marker (id, epoch, token) "
+    "SELECT {id}, {epoch}, {token} WHERE NOT EXISTS (SELECT FROM pgreplica.marker WHERE epoch > {epoch}) "
     "ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, token = excluded.token, written_at = clock_timestamp() "
-    "WHERE old.epoch <= excluded.epoch RETURNING epoch, token, written_at",
+    "RETURNING epoch, token, written_at",
 )
 READ_MARKER: Final = Statement("read_marker", "Read a marker back", "SELECT epoch, token, written_at FROM pgreplica.marker WHERE id = {id}")
 HIGHEST_EPOCH: Final = Statement(
