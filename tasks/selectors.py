@@ -8,6 +8,17 @@ from typing import Any
 from tasks.kinds import RUNNABLE
 from tasks.models import Job, JobEvent, JobStep
 
+JOB_FIELDS = (
+    "kind",
+    "status",
+    "cancel_requested_at",
+    "last_event",
+    "log_truncated",
+    "summary",
+    "hint",
+    "started_at",
+    "finished_at",
+)
 STEP_FIELDS = ("position", "name", "title", "status", "attempts", "sentence", "hint", "progress", "started_at", "finished_at")
 
 
@@ -24,7 +35,7 @@ def job_snapshot(job_id: int) -> dict[str, Any] | None:
     "finished_at", "steps"}`; a step has the keys STEP_FIELDS. Times in ISO 8601. `ended` says that no worker works on the
     job or will by itself. Events up to `last_event` can be read once this has returned.
     """
-    job = Job.objects.filter(pk=job_id).first()
+    job = Job.objects.filter(pk=job_id).only(*JOB_FIELDS).first()  # not the plan: it is long, and this is read several times a second
     if job is None:
         return None
     return {
