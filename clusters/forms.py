@@ -288,12 +288,12 @@ class CreateClusterRequest(PlacedRequest):
         values = self.cleaned_data
         values["instance"] = values.get("instance") or "node1"
         values["client_networks"] = values.get("client_networks") or LOCAL_NETWORKS
-        values["postgres_major"] = values.get("postgres_major") or self._newest_major()
+        major = values["postgres_major"] = values.get("postgres_major") or self._newest_major()
         if Cluster.objects.filter(name=values["name"]).exists():
             self.add_error("name", _("A cluster of this name exists already. Choose another name."))
-        if values["postgres_major"]:
-            self._check_place(values["postgres_major"])
-            self._check_settings(values["settings"], values["postgres_major"])
+        if major:
+            self._check_settings(values["settings"], major)
+            self._check_place(major)
 
     def _newest_major(self) -> int | None:
         server = self.target.server

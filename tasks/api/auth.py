@@ -62,6 +62,7 @@ class Closed(AuthBase):
     """What a route has that declares no rule: nobody gets in."""
 
     openapi_type = "http"
+    csrf = True  # ninja asks here whether its page needs the CSRF token, to try requests out with the session
 
     def __call__(self, request: HttpRequest) -> None:
         return None

@@ -270,6 +270,7 @@ def test_the_openapi_page_loads_from_this_host_only(signed_in: Callable[[str], C
     assert "http" not in page.content.decode().replace("http://www.w3.org", "")
     assert "script-src 'self' 'unsafe-eval'" in page["Content-Security-Policy"]
     assert page.content.decode().count("<script src=") == 2
+    assert 'data-api-csrf="true"' in page.content.decode()
 
 
 def test_the_documentation_says_which_keys_are_needed() -> None:
