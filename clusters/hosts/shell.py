@@ -20,8 +20,6 @@ from clusters.hosts.output import Bytes, Lines
 from clusters.hosts.refusals import refusal, unmarked
 
 VERB_SECONDS: Final = 30.0
-#: How long a guarded command waits for the one before it to end.
-PATIENCE_SECONDS: Final = 20.0
 ANSWER_BYTES: Final = 8 << 20
 
 Sink = Callable[[bytes], None]
@@ -50,6 +48,9 @@ class Call:
 
 class ShellMachine(ABC):
     """A machine with a POSIX sh: its commands. `files.FileVerbs` and `units.UnitVerbs` add the other verbs."""
+
+    #: Seconds that a guarded command waits for the one before it to end; never more than half of its own time.
+    patience = 20.0
 
     @abstractmethod
     def stream(self, call: Call, out: Sink, err: Sink) -> int:
@@ -83,7 +84,7 @@ class ShellMachine(ABC):
         fence: Fence | None = None,
     ) -> Finished:
         command = argv_checked(argv)
-        sent = request(wrapper.RUN, "run", command, fence, timeout) if fence else command
+        sent = self._request(wrapper.RUN, "run", command, fence, timeout) if fence else command
         out, err = Lines(on_line), Lines(on_line and (_own_lines(on_line) if fence else on_line))
         call = Call(sent, display(command), timeout, stdin, env_checked(env))
         code = self._converse(call, out.feed, err.feed, lambda: err.last() or out.last())
@@ -107,7 +108,7 @@ class ShellMachine(ABC):
     ) -> bytes:
         """What a verb of the wrapper answers, to the byte. Raises what its refusal means."""
         shown = display([verb, *(word for word in words if "\n" not in word)])
-        call = Call(request(script, verb, words, fence, timeout), shown, timeout, stdin, env or {}, as_owner)
+        call = Call(self._request(script, verb, words, fence, timeout), shown, timeout, stdin, env or {}, as_owner)
         out, err = Bytes(answer_bytes), Lines()
         code = self._converse(call, out.feed, err.feed, err.last)
         err.close()
@@ -118,6 +119,12 @@ class ShellMachine(ABC):
                 _("The answer of the server to “%(command)s” is larger than %(limit)s bytes."), command=shown, limit=answer_bytes
             )
         return out.bytes()
+
+    def _request(self, script: str, verb: str, words: Sequence[str], fence: Fence | None, timeout: float) -> list[str]:
+        """One call of the wrapper, as `guard.sh` describes it."""
+        path, token = (path_checked(fence.path), str(fence.token)) if fence else ("", "0")
+        tenths = str(int(min(timeout / 2, self.patience) * 10))
+        return ["sh", "-c", script, "pgreplica", path, token, tenths, verb, *words_checked(words)]
 
     def _converse(self, call: Call, out: Sink, err: Sink, last: Callable[[], str]) -> int:
         """`stream`, with its exceptions turned into errors that have sentences."""
@@ -151,13 +158,6 @@ class ShellMachine(ABC):
             raise refused
         if not only_marked:
             raise unmarked(code, stderr)
-
-
-def request(script: str, verb: str, words: Sequence[str], fence: Fence | None, timeout: float) -> list[str]:
-    """One call of the wrapper, as `guard.sh` describes it."""
-    path, token = (path_checked(fence.path), str(fence.token)) if fence else ("", "0")
-    patience = str(int(min(timeout * 0.8, PATIENCE_SECONDS) * 10))
-    return ["sh", "-c", script, "pgreplica", path, token, patience, verb, *words_checked(words)]
 
 
 def _own_lines(on_line: Callable[[str], None]) -> Callable[[str], None]:

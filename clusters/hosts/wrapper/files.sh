@@ -171,7 +171,7 @@ verb_size() { # PATH: kilobytes
 
 verb_facts() {
     printf 'system=%s\nrelease=%s\nmachine=%s\nhostname=%s\n' "$(uname -s)" "$(uname -r)" "$(uname -m)" "$(uname -n)"
-    printf 'cpus=%s\n' "$(getconf _NPROCESSORS_ONLN)"
+    printf 'cpus=%s\n' "$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc)"
     libc=$(getconf GNU_LIBC_VERSION 2>/dev/null || { ldd --version 2>&1 | grep -i musl >/dev/null && echo musl; })
     printf 'libc=%s\n' "$libc"
     while read -r name kilobytes _; do

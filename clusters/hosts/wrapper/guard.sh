@@ -13,7 +13,7 @@ fail() { # WORD DETAIL
 
 # A tenth of a second; a whole one where sleep takes no fractions. Counts tenths in $waited.
 pause() {
-    if sleep 0.1 2>/dev/null; then waited=$((waited + 1)); else sleep 1 && waited=$((waited + 10)); fi
+    if sleep 0.1 2>/dev/null; then waited=$((waited + 1)); else sleep 1; waited=$((waited + 10)); fi
 }
 
 # durable PATH: what was written to PATH survives a power cut. Old `sync` programs take no path and write everything back.
@@ -38,6 +38,7 @@ lock_by_flock() { # FILE
     true >>"$1" || fail lock "$1"
     exec 9>>"$1"
     until flock -n 9; do
+        [ $? = 1 ] || fail lock "$1" # 1: held by another; anything else is no answer
         [ "$waited" -lt "$patience" ] || busy "$1"
         pause
     done
@@ -50,6 +51,18 @@ orphaned() {
     ! { mark "$holder" && [ "$marked" = "$holder_mark" ]; }
 }
 
+# An orphaned lock is taken away by one process at a time: between another's look and its rm, it may have a new holder.
+take_away() {
+    if ln "$lock_file.$$" "$lock_file.taking" 2>/dev/null; then
+        ! orphaned "$lock_file" || rm -f "$lock_file"
+        rm -f "$lock_file.taking"
+    elif orphaned "$lock_file.taking"; then
+        rm -f "$lock_file.taking"
+    else
+        pause
+    fi
+}
+
 # Without flock: a file that is made by link(2), complete from the first moment, and names its holder.
 lock_by_link() { # FILE
     lock_file="$1.held"
@@ -57,16 +70,14 @@ lock_by_link() { # FILE
     trap 'rm -f "$lock_file.$$"' EXIT
     trap 'exit 143' TERM INT HUP
     until ln "$lock_file.$$" "$lock_file" 2>/dev/null; do
-        if orphaned "$lock_file" && mkdir "$lock_file.steal" 2>/dev/null; then
-            # Looked at again: before the mkdir another may have taken it over. From here on nobody else can.
-            ! orphaned "$lock_file" || rm -f "$lock_file"
-            rmdir "$lock_file.steal"
-            continue
-        fi
         [ "$waited" -lt "$patience" ] || busy "$lock_file"
-        pause
+        if orphaned "$lock_file"; then take_away; else pause; fi
     done
     trap 'rm -f "$lock_file" "$lock_file.$$"' EXIT
+    # What was killed while it waited left its own file.
+    for left in "$lock_file".[0-9]*; do
+        ! orphaned "$left" || rm -f "$left"
+    done
 }
 
 store_token() {

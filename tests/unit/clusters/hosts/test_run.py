@@ -132,9 +132,9 @@ def it_stops_the_whole_process_group_after_the_timeout_and_says_what_is_known(ma
     pids: list[str] = []
     script = "trap '' TERM; sleep 1000 & echo $!; echo $$; echo half done; wait"
     with pytest.raises(CommandTimeout) as caught:
-        machine.run(["sh", "-c", script], timeout=0.5, on_line=pids.append, fence=given)
+        machine.run(["sh", "-c", script], timeout=1.5, on_line=pids.append, fence=given)
     assert isinstance(caught.value, OutcomeUnknown)
-    assert caught.value.what.endswith("had not ended after 0.5 s and was stopped. The last line it printed: half done")
+    assert caught.value.what.endswith("had not ended after 1.5 s and was stopped. The last line it printed: half done")
     assert caught.value.hint == "What it had done by then is not known: look at the server before doing it again."
     assert [present(int(pid)) for pid in pids[:2]] == [False, False]
 
@@ -142,7 +142,7 @@ def it_stops_the_whole_process_group_after_the_timeout_and_says_what_is_known(ma
 def it_lets_a_command_clean_up_before_it_is_killed(machine: LocalMachine, given: Fence | None, base: str) -> None:
     script = f"trap 'sleep 0.2; echo clean >{base}/log; exit' TERM; sleep 1000 & wait"
     with pytest.raises(CommandTimeout):
-        machine.run(["sh", "-c", script], timeout=0.5, fence=given)
+        machine.run(["sh", "-c", script], timeout=1.5, fence=given)
     assert machine.read_file(f"{base}/log") == b"clean\n"
 
 
