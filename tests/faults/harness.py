@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import psutil
 from django.db import connection
 from django.db.models.functions import Now
 
@@ -82,8 +83,7 @@ class Worker:
 
     def stopped(self) -> bool:
         """Whether the process is frozen by SIGSTOP."""
-        with open(f"/proc/{self.pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] == "T"
+        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
 
 
 def _work(*args: Any) -> None:

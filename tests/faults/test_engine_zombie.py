@@ -28,9 +28,12 @@ def _free(job: Job) -> bool:
 
 
 @pytest.mark.parametrize("place", ["one:before", "one:inside", "two:after", "three:inside", "four:before", "five:after"])
-def it_refuses_everything_late_of_a_worker_that_wakes_after_its_lease(toy: Callable[..., Job], tmp_path: Path, place: str) -> None:
+def it_refuses_everything_late_of_a_worker_that_wakes_after_its_lease(
+    toy: Callable[..., Job], tmp_path: Path, place: str, request: pytest.FixtureRequest
+) -> None:
     job = toy()
     zombie = Worker(job, f"{place}:STOP", settings=SHORT).start()
+    request.addfinalizer(zombie.kill)  # nothing waits at the end for a process that is frozen
     wait_until(zombie.stopped, "the worker is frozen")
     wait_until(lambda: _free(job), "its lease has run out")
     job = drive(job)
