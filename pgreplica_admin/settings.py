@@ -102,6 +102,7 @@ if env.str("PGREPLICA_DATABASE_PASSWORD_FILE", ""):
     DATABASES["default"]["PASSWORD"] = Path(env.str("PGREPLICA_DATABASE_PASSWORD_FILE")).read_text().strip()
 DATABASES["default"] |= {
     "HOST": unquote(DATABASES["default"]["HOST"]),  # libpq's way to name a socket directory in a URL: %2Frun%2Fpostgresql
+    "CONN_HEALTH_CHECKS": True,  # the pool looks before it gives a connection out, so a database restart fails no page
     "CONN_MAX_AGE": 0,  # under ASGI a kept connection is never given back; the pool keeps them
     "OPTIONS": DATABASES["default"].get("OPTIONS", {})
     | {"pool": {"min_size": 1, "max_size": env.int("PGREPLICA_DATABASE_POOL", 12), "timeout": 10}},
@@ -124,7 +125,7 @@ CELERY_TASK_PUBLISH_RETRY = False  # the sweeper sends again what the broker did
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "tasks.sweep", "schedule": 5.0},
+    "sweep": {"task": "tasks.sweep", "schedule": 5.0, "options": {"expires": 10}},
     "verify": {"task": "tasks.verify_all", "schedule": 300.0},
 }
 
