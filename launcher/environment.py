@@ -34,9 +34,9 @@ def location(checkout: Path) -> Path:
 
 
 def is_inside(checkout: Path) -> bool:
-    """Whether this process runs in the environment."""
+    """Whether this process runs in the environment, or in another that was made for the panel."""
     place = location(checkout)
-    return place.exists() and os.path.samefile(sys.prefix, place)
+    return (place.exists() and os.path.samefile(sys.prefix, place)) or bool(_stamp(Path(sys.prefix)))
 
 
 def ensure(checkout: Path, requirements: Requirements) -> Path:
