@@ -7,6 +7,7 @@ from dataclasses import asdict
 from django.conf import settings
 
 from clusters import services
+from clusters.hosts.listening import listening_ports
 from clusters.hosts.process import find_postgres
 from clusters.machines import machine_of
 from tasks.context import Context
@@ -18,7 +19,7 @@ def machine_seen(ctx: Context) -> str:
     machine = machine_of(ctx.server)
     facts = machine.facts()
     disks = [asdict(disk) for disk in machine.disks([ctx.server.base_directory])]
-    ctx.keep(facts={**facts, "disks": disks})
+    ctx.keep(facts={**facts, "disks": disks, "ports_in_use": listening_ports(machine)})
     return f"{facts['hostname']}: {facts['system']} {facts['release']} on {facts['machine']}, {facts['libc']}, {facts['cpus']} processors."
 
 
