@@ -112,6 +112,12 @@ class Machine(Protocol):
     ) -> Finished:
         """Run a command to its end. `on_line` gets each line of both streams as it comes; an exception from it ends the command."""
 
+    def claim(self, fence: Fence) -> None:
+        """Store the token. When this returns, no guarded command of an older worker runs, and none will; its units may still run.
+
+        For whoever takes a job over: before the first look at the machine, since until then a late command changes what was seen.
+        """
+
     def read_file(self, path: str, limit: int = 1 << 20) -> bytes | None:
         """The whole file, None when there is none; PathRefused("too-large") above `limit` bytes."""
 

@@ -94,6 +94,9 @@ class ShellMachine(ABC):
             self._look_at(call, code, err.text(), fence, only_marked=True)
         return Finished(code if code >= 0 else 128 - code, out.text(), err.text())
 
+    def claim(self, fence: Fence) -> None:
+        self.verb(wrapper.RUN, "claim", fence=fence)
+
     def verb(
         self,
         script: str,

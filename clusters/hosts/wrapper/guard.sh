@@ -108,3 +108,6 @@ verb_run() {
     trap : TERM INT HUP
     (exec "$@" 9>&-)
 }
+
+# The guard alone: the token is stored, and every command that was let in before it has ended.
+verb_claim() { :; }

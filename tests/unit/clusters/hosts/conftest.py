@@ -16,6 +16,7 @@ from clusters.hosts.local import LocalMachine
 from clusters.hosts.machine import Fence, Unit
 
 OTHER_USER = "nobody"
+AS_ROOT = os.geteuid() == 0
 
 
 def wait_until(true: Callable[[], bool], what: str, seconds: float = 20) -> None:
@@ -80,9 +81,10 @@ def path_without_setsid() -> Iterator[str]:
         yield programs(directory, without=("setsid",))
 
 
-@pytest.fixture(params=["ourselves", pytest.param("another user", marks=pytest.mark.needs("root"))])
-def machine(request: pytest.FixtureRequest) -> LocalMachine:
-    return LocalMachine(OTHER_USER if request.param == "another user" else "")
+@pytest.fixture
+def machine() -> LocalMachine:
+    """This machine as the panel uses it: as another user when we are root, else as ourselves."""
+    return LocalMachine(OTHER_USER if AS_ROOT else "")
 
 
 @pytest.fixture
@@ -116,7 +118,3 @@ def present(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-needs_other = pytest.mark.needs("root")
-AS_ROOT = os.geteuid() == 0

@@ -63,6 +63,14 @@ class TestToken:
         assert (caught.value.token, caught.value.stored, lines) == (6, "7", [])
         assert (machine.exists(f"{base}/late"), stored(fence)) == (False, "7\n")
 
+    def it_shuts_older_workers_out_by_a_claim_alone(self, machine: LocalMachine, fence: Fence, base: str) -> None:
+        machine.claim(Fence(fence.path, 8))
+        with pytest.raises(TokenRefused):
+            machine.write_file(f"{base}/late", b"", fence=fence)
+        with pytest.raises(TokenRefused):
+            machine.claim(fence)
+        assert (stored(fence), machine.list_directory(base)) == ("8\n", ["orders"])
+
     def it_refuses_every_changing_verb_of_an_older_token(self, machine: LocalMachine, fence: Fence, base: str) -> None:
         machine.make_directory(f"{base}/tree", fence=fence)
         machine.write_file(f"{base}/tree/owner", b"job 1", fence=fence)
