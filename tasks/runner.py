@@ -12,7 +12,7 @@ import logging
 
 from django.db import connection
 
-from clusters.fields import EncryptedField
+from clusters.fields import EncryptedField, SecretUnreadable
 from tasks.course import Course, LogLine
 from tasks.failpoints import failpoint
 from tasks.journal import Journal, Level
@@ -38,15 +38,26 @@ def run(job_id: int) -> bool:
     if lease is None:
         return False
     try:
-        job = Job.objects.select_related("cluster", "instance__cluster", "instance__server", "server").get(pk=job_id)
-        with Journal(job, lease, masker_of(job)) as journal:
-            _go(_course(job, journal), lease)
+        _work(job_id, lease)
     except LeaseLost as lost:
         logger.warning("Job #%s: stopped at once: %s", job_id, lost)
     except UNAVAILABLE as error:
         logger.warning("Job #%s: stopped, since the panel's database does not answer (%s). It goes on when that is back.", job_id, error)
         connection.close()
     return True
+
+
+def _work(job_id: int, lease: Lease) -> None:
+    try:
+        job = Job.objects.select_related("cluster", "instance__cluster", "instance__server", "server").get(pk=job_id)
+    except SecretUnreadable as unreadable:
+        job = Job.objects.get(pk=job_id)
+        with Journal(job, lease, Masker(())) as journal:
+            hint = "Put the key back, restart the panel, so that its workers read the file again, then resume the job."
+            Course(job, journal).ask(None, NeedsOperator(str(unreadable), hint))
+        return
+    with Journal(job, lease, masker_of(job)) as journal:
+        _go(_course(job, journal), lease)
 
 
 def masker_of(job: Job) -> Masker:

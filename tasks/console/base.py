@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import OperationalError
 from django.utils.translation import gettext as _
 
 from tasks.actor import Actor, actor_system
@@ -97,6 +98,9 @@ class NounCommand(BaseCommand):
         except ObjectDoesNotExist as error:
             what = type(error).__qualname__.partition(".")[0].lower()
             self.end(Exit.WRONG_USE, _("There is no %(what)s of this name or number.") % {"what": what})
+        except OperationalError:
+            what = _("The panel's database does not answer. Is the panel running? (./pgreplica up)")
+            self.end(Exit.FAILED, what, _("A job that was requested goes on when the panel is up again: ./pgreplica job list"))
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # whoever read us has gone; nothing may be written at exit either
 

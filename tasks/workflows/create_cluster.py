@@ -94,7 +94,7 @@ def objects_verified(ctx: Context) -> str:
         raise StepFailed(f"Not there although it was made: {', '.join(missing)}.", "Look at the server's log, then resume the job.")
     if errors := handle.file_errors():
         what = f"The server cannot use a line of its files: {errors[0]}"
-        raise StepFailed(what, "Correct the cluster's settings, then resume the job.")
+        raise StepFailed(what, "Remove the cluster and create it again with a value that PostgreSQL takes.")
     facts = handle.observe()
     if facts.in_recovery:
         raise StepFailed(f"{handle.spec.name} is in recovery: it is not a primary.", "Look at its log: somebody else may have changed it.")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import OperationalError
 from tenacity import wait_none
 
 from clusters.hosts.errors import HostError, LockBusy, MachineUnreachable, OutcomeUnknown, TokenRefused, VerbFailed
+from pgreplica_admin.keys import encryption_keys_ensure
 from tasks import patience
 from tasks.kinds import Status, StepStatus
 from tasks.models import AuditEntry, Job
@@ -227,3 +229,13 @@ def it_does_not_audit_a_job_that_changes_nothing(toy: ToyMaker) -> None:
     job = toy("toy_reading")
     assert ended(job)[0] == Status.DONE
     assert not AuditEntry.objects.exists()
+
+
+def it_asks_a_person_when_no_key_opens_the_secrets_of_the_cluster(toy: ToyMaker, settings: Any, tmp_path: Path) -> None:
+    job = toy()
+    settings.ENCRYPTION_KEY_FILE = encryption_keys_ensure(tmp_path / "other.keys")
+    assert run(job.pk)
+    job = Job.objects.only("status", "summary", "hint").get(pk=job.pk)
+    assert job.status == Status.NEEDS_OPERATOR
+    assert job.summary.startswith("A stored secret cannot be decrypted")
+    assert "restart the panel" in job.hint
