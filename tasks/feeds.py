@@ -64,7 +64,7 @@ def give_back_connections() -> None:
             connection.close()
 
 
-def look(job_id: int, after: int, limit: int = BULK) -> tuple[Snapshot | None, list[Row]]:
+def look(job_id: int, after: int, limit: int) -> tuple[Snapshot | None, list[Row]]:
     """The state first, then the rows: so the rows reach at least as far as that state's `last_event`, or there are `limit` of them."""
     return job_snapshot(job_id), events_after(job_id, after, limit)
 
@@ -105,7 +105,7 @@ class Feed:
             rows = await read(events_after, self.job_id, self.ring.last, BULK)
             self._publish(rows)
             return 0 if len(rows) == BULK else min(due, self._poll())
-        snapshot, rows = await read(look, self.job_id, self.ring.last)
+        snapshot, rows = await read(look, self.job_id, self.ring.last, BULK)
         self._state_due = time.monotonic() + STATE_SECONDS
         self.over = snapshot is None or (snapshot["ended"] and len(rows) < BULK)
         self._publish(rows, snapshot)

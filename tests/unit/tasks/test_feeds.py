@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tasks import feeds
 from tasks.doorbell import CHANNEL_PREFIX
 from tasks.feeds import Feed, Hub, watch
-from tasks.frames import Ring, heartbeat_frame, refused_frame
+from tasks.frames import Ring, done_frame, heartbeat_frame, refused_frame, state_frame
 from tasks.nudge import channel
 
 
@@ -230,6 +230,25 @@ def it_sends_the_state_when_it_changed_and_not_for_every_line() -> None:
     with over(log):
         run(story)
     assert (viewer.numbers, viewer.states) == (list(range(1, 21)), ["running", "done"])
+
+
+def it_never_ends_a_stream_before_its_last_state() -> None:
+    """The viewer is still busy with a state when the job ends."""
+    log = Log()
+
+    async def story(hub: Hub) -> list[bytes]:
+        feed = hub.join(log.job_snapshot(7) or {})
+        parts = watch(feed, 0, allowed)
+        await anext(parts), await anext(parts)
+        log.status = "done"
+        while not feed.over:
+            await asyncio.sleep(0.001)
+        rest = [part async for part in parts]
+        hub.leave(feed)
+        return rest
+
+    with over(log):
+        assert run(story) == [state_frame(log.job_snapshot(7) or {}), done_frame(0)]
 
 
 def it_goes_on_when_the_database_was_away(caplog: pytest.LogCaptureFixture) -> None:
