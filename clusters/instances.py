@@ -120,8 +120,7 @@ class InstanceHandle:
     def make_made(self, directory: str, job_id: int) -> None:
         """A directory that carries the job's name: what `remove_made` may delete."""
         self._conductor.command(made_command(directory, job_id))
-        self.machine.make_directory(directory, 0o700, self._fence())
-        self.machine.write_file(f"{directory}/{OWNER_FILE}", owner_text(job_id).encode(), 0o600, self._fence())
+        self.machine.make_owned_directory(directory, OWNER_FILE, owner_text(job_id), self._fence())
         self._conductor.changed()
 
     def put_files(self, wanted: Iterable[File]) -> list[str]:

@@ -23,6 +23,7 @@ from tasks.lines import Masker
 from tasks.models import Job, JobStep
 from tasks.patience import once, patiently
 from tasks.rollback import changed_anything, roll_back, trouble_of, undo_all
+from tasks.takeover import servers_claimed
 from tasks.workflows import steps_create
 from tasks.workflows.step import Canceled, LeaseLost, NeedsOperator, PointOfNoReturn, Refused, Step, StepFailed, obstacle_dict
 
@@ -81,6 +82,7 @@ def _go(course: Course, lease: Lease) -> None:
         course.journal.add(
             Level.WARNING, f"Taken over from worker {lease.taken_from}, which ended or was lost. Looking at what it had done."
         )
+        servers_claimed(course.job, course.journal)
     if not course.fits:
         what = "This job was begun by another version of the panel, whose steps differ from this one's."
         course.ask(None, NeedsOperator(what, "Go back to that version to finish it, or give the job up."))

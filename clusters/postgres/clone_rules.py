@@ -160,7 +160,7 @@ def no_free_walsender(facts: CloneFacts) -> Obstacle | None:
         "blocks",
         _("WAL senders left on %(source)s: %(value)s of %(limit)s; a base backup takes %(threshold)s."),
         _(
-            "Raise max_wal_senders in conf/postgresql.conf of every instance and restart them, the standbys first, or remove a standby that is not needed."
+            "Raise max_wal_senders in conf/postgresql.conf of every instance and restart them, or remove a standby that is not needed."
         ),
         value=free,
         threshold=WALSENDERS_OF_A_COPY,

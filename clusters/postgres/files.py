@@ -106,7 +106,7 @@ def render_postgresql_conf(spec: InstanceSpec) -> File:
 
 def _head(spec: InstanceSpec) -> Iterator[str]:
     yield f"# Settings of the PostgreSQL instance {spec.name} of the cluster {spec.cluster}, written by pgreplica-admin."
-    yield "# To change one: edit it here on every instance of the cluster, then reload or restart. No job of this release rewrites this file."
+    yield "# To change one, edit it here on every instance, then reload or restart. No job of this release rewrites this file."
     yield "# Nothing here needs the panel. To start this instance by hand:"
     yield f"#   {spec.bindir}/pg_ctl start -D {spec.data_directory} -l {spec.log_file} -o '-c config_file={spec.config_file}'"
 

@@ -20,7 +20,8 @@ def put_back(ctx: Context, handle: InstanceHandle) -> None:
     """Take the directory back out of the quarantine."""
     target = handle.spec.quarantine_directory(ctx.job.pk)
     if handle.machine.exists(target):
-        handle.make_made(handle.spec.socket_directory, ctx.job.pk)
+        if not handle.machine.exists(handle.spec.socket_directory):
+            handle.make_made(handle.spec.socket_directory, ctx.job.pk)
         handle.move(target, handle.spec.directory)
 
 

@@ -12,7 +12,8 @@ from clusters.postgres.commands import Command
 from tasks.context import Context
 from tasks.workflows.step import StepFailed
 
-POLL_SECONDS: Final = 0.05
+#: Looks follow each other after 50 ms at first, later after 250: a short command is not waited for, a long one not pestered.
+POLL_SECONDS: Final = (0.05, 0.25)
 LINE_LIMIT: Final = 8192
 
 #: Takes a line; true when it has been dealt with and does not belong in the log (a progress line).
@@ -33,13 +34,15 @@ def unit_run(ctx: Context, handle: InstanceHandle, what: str, command: Command, 
         ctx.keep_now(offset=0)  # an earlier try may have left its own
     if handle.unit_start(name, command).already:
         ctx.say(f"Found {what} again, started by an earlier worker; its log goes on where it was.")
+    pause, longest = POLL_SECONDS
     while True:
         unit = handle.unit(name)  # before the output: what was printed before the end is read after it was seen
         _read(ctx, handle, name, take, last=unit.state != "running")
         if unit.state != "running":
             return unit
         ctx.check_cancel()
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(pause * 1.3, longest)
 
 
 def unit_succeeded(unit: Unit, what: str, hint: str = "") -> None:
