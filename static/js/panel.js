@@ -7,15 +7,19 @@
 "use strict";
 
 (() => {
+  const announcer = document.createElement("div");
+  announcer.className = "pg-hidden";
+  announcer.setAttribute("role", "status");
+  document.body.append(announcer);
+
   const copied = (button) => {
     const words = button.querySelector("span:last-child");
     const before = words.textContent;
     if (before === button.dataset.copied) return;
-    words.textContent = button.dataset.copied;
-    words.setAttribute("role", "status");
+    announcer.textContent = words.textContent = button.dataset.copied;
     window.setTimeout(() => {
       words.textContent = before;
-      words.removeAttribute("role");
+      announcer.textContent = "";
     }, 2000);
   };
 

@@ -12,7 +12,6 @@ from django import template
 from django.contrib.auth import get_user_model
 from django.forms import BoundField, Textarea
 from django.template.defaultfilters import date as date_format
-from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
@@ -144,8 +143,15 @@ def took(start: datetime | None, end: datetime | None) -> str:
 
 @register.filter(name="bytes")
 def bytes_filter(size: int | None) -> str:
-    """In units of 1024, as pg_size_pretty counts them."""
-    return NOTHING if size is None else str(filesizeformat(size))
+    """In units of 1024 with pg_size_pretty's names, as `static/js/live.js` writes them too: "16.0 kB", "310 GB"."""
+    if size is None:
+        return NOTHING
+    units, number, power = ("kB", "MB", "GB", "TB"), float(size), 0
+    if number < 1024:
+        return ngettext("%(n)d byte", "%(n)d bytes", size) % {"n": size}
+    while number >= 1024 and power < len(units):
+        number, power = number / 1024, power + 1
+    return f"{number_format(round(number, 1), 1) if number < 100 else number_format(round(number))} {units[power - 1]}"
 
 
 @register.filter

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.django_db
 def it_shows_facts_disks_versions_and_instances(get: Get) -> None:
     alpha = ServerFactory(name="alpha")
     InstanceFactory(server=alpha, name="node1", port=5432, observed_role="stopped")
-    words = text_of(get("vera", "/servers/alpha/")).replace("\xa0", " ")
+    words = text_of(get("vera", "/servers/alpha/"))
     for part in (
         "192.0.2.10",
         "Linux x86_64 · glibc 2.36",
         "32.0 GB",
-        "310.0 GB free of 400.0 GB",
+        "310 GB free of 400 GB",
         "PostgreSQL 18.1 /usr/lib/postgresql/18/bin",
     ):
         assert part in words

@@ -70,7 +70,7 @@ def it_never_draws_two_boxes_at_one_place() -> None:
 
 def it_says_of_each_line_who_follows_whom_and_how_far_behind() -> None:
     lines = wide(tree([A, B], [pair(A, B, lag_bytes=16384, lag_seconds=0.2)])).lines
-    assert [line.sentence.replace("\xa0", " ") for line in lines] == ["node2 follows node1: streaming · async, lag 16.0 KB · 0.2 s."]
+    assert [line.sentence for line in lines] == ["node2 follows node1: streaming · async, lag 16.0 kB · 0.2 s."]
 
 
 OLD = timezone.now() - dt.timedelta(hours=1)
