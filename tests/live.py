@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,7 +198,10 @@ _opened: list[asyncio.StreamWriter] = []
 
 
 def play(*parts: Callable[[], Awaitable[Any]], seconds: float = 60) -> list[Any]:
-    """Run the parts of a story side by side, in an event loop of its own; then close every stream that is left."""
+    """Run the parts of a story side by side, in an event loop and a thread of their own (a browser's loop may run in this one);
+
+    then close every stream that is left.
+    """
 
     async def told() -> list[Any]:
         try:
@@ -208,7 +212,8 @@ def play(*parts: Callable[[], Awaitable[Any]], seconds: float = 60) -> list[Any]
                 await _closed(writer)
             _opened.clear()
 
-    return asyncio.run(told())
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, told()).result()
 
 
 async def get(port: int, path: str, cookie: str = "", last: int | None = None, **headers: str) -> Stream:

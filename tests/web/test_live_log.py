@@ -11,24 +11,15 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.db import connection, connections
+from django.db import connection
 from django.test import Client
 
 from tasks.models import Job, JobStep
 from tests.factories import UserFactory
 from tests.live import Stream, Valkey, Web, Writer, aside, get, numbers, play
 
+pytestmark = pytest.mark.django_db(transaction=True)
 POOL = 4
-
-
-@pytest.fixture(scope="module")
-def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Rows that other processes see. Only our own are taken away again: the audit trail cannot be flushed."""
-    with django_db_blocker.unblock():
-        yield
-        Job.objects.filter(source="live").delete()
-        User.objects.filter(username__startswith="live-").delete()
-        connections.close_all()
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +29,13 @@ def valkey() -> Iterator[Valkey]:
 
 
 @pytest.fixture(scope="module")
-def web(committed: None, valkey: Valkey) -> Iterator[Web]:
-    with Web(valkey.url, PGREPLICA_DATABASE_POOL=str(POOL)) as web:
+def web(django_db_setup: None, django_db_blocker: Any, valkey: Valkey) -> Iterator[Web]:
+    with django_db_blocker.unblock(), Web(valkey.url, PGREPLICA_DATABASE_POOL=str(POOL)) as web:
         yield web
 
 
 @pytest.fixture
-def job(committed: None) -> Job:
+def job(transactional_db: None) -> Job:
     job = Job.objects.create(kind="verify", status="running", mutating=False, source="live")
     JobStep.objects.create(job=job, position=1, name="look", title="Look")
     return job
@@ -56,8 +47,8 @@ def writer(job: Job, valkey: Valkey) -> Writer:
 
 
 @pytest.fixture
-def user(committed: None, request: pytest.FixtureRequest) -> User:
-    return UserFactory(username=f"live-{request.node.name}"[:150], permissions=["tasks.view_job"])
+def user(transactional_db: None) -> User:
+    return UserFactory(permissions=["tasks.view_job"])
 
 
 @pytest.fixture
@@ -131,7 +122,7 @@ def test_a_reload_and_a_second_browser_show_the_same_log(web: Web, job: Job, wri
     assert play(second, late) == [list(range(1, 301)), list(range(151, 301))]
 
 
-def test_a_dead_redis_delays_and_loses_nothing(committed: None, job: Job, cookie: str) -> None:
+def test_a_dead_redis_delays_and_loses_nothing(job: Job, cookie: str) -> None:
     with Valkey() as valkey, Web(valkey.url) as web:
         writer = Writer(job, valkey.url)
 
@@ -147,7 +138,7 @@ def test_a_dead_redis_delays_and_loses_nothing(committed: None, job: Job, cookie
     assert seen == list(range(1, 601))
 
 
-def test_a_log_moves_without_any_redis(committed: None, job: Job, cookie: str) -> None:
+def test_a_log_moves_without_any_redis(job: Job, cookie: str) -> None:
     nowhere = "redis://127.0.0.1:1/0"
     with Web(nowhere) as web:
         seen = play(lambda: writing(Writer(job, nowhere), 10), lambda: numbers(web.port, job.pk, cookie))[1]
@@ -155,9 +146,7 @@ def test_a_log_moves_without_any_redis(committed: None, job: Job, cookie: str) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_restarted_web_process_goes_on_where_each_viewer_was(
-    committed: None, valkey: Valkey, job: Job, writer: Writer, cookie: str, number: int
-) -> None:
+def test_a_restarted_web_process_goes_on_where_each_viewer_was(valkey: Valkey, job: Job, writer: Writer, cookie: str, number: int) -> None:
     async def story() -> list[list[int]]:
         watching = [asyncio.create_task(numbers(web.port, job.pk, cookie)) for _ in range(5)]
         await numbers(web.port, job.pk, cookie, until=50)
@@ -170,7 +159,7 @@ def test_a_restarted_web_process_goes_on_where_each_viewer_was(
     assert seen == [list(range(1, 1001))] * 5
 
 
-def test_the_web_process_stops_at_once_though_viewers_are_attached(committed: None, valkey: Valkey, job: Job, cookie: str) -> None:
+def test_the_web_process_stops_at_once_though_viewers_are_attached(valkey: Valkey, job: Job, cookie: str) -> None:
     async def story() -> tuple[float, list[list[str]]]:
         streams = [await get(web.port, f"/jobs/{job.pk}/stream", cookie) for _ in range(20)]
         stopped = await aside(web.stop)
@@ -202,8 +191,8 @@ def test_a_viewer_who_does_not_read_holds_nobody_up_and_loses_nothing(web: Web, 
     assert quick == stuck == list(range(1, lines * batches + 1))
 
 
-def test_a_stream_ends_when_its_viewer_may_no_longer_look(committed: None, valkey: Valkey, job: Job) -> None:
-    users = [UserFactory(username=f"live-revoked-{number}", permissions=["tasks.view_job"]) for number in range(4)]
+def test_a_stream_ends_when_its_viewer_may_no_longer_look(valkey: Valkey, job: Job) -> None:
+    users = [UserFactory(permissions=["tasks.view_job"]) for _ in range(4)]
     cookies = [cookie_of(user) for user in users]
 
     def revoke() -> None:

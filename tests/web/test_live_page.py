@@ -9,9 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
-from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.db import connections
 from django.test import Client
 from playwright.sync_api import Page, expect
 
@@ -20,7 +18,7 @@ from tasks.models import Job, JobStep
 from tests.factories import UserFactory
 from tests.live import Valkey, Web, Writer
 
-pytestmark = pytest.mark.needs("browser")
+pytestmark = [pytest.mark.needs("browser"), pytest.mark.django_db(transaction=True)]
 T = TypeVar("T")
 expect.set_options(timeout=30_000)  # a busy machine is not a fault
 
@@ -45,28 +43,19 @@ def aside(function: Callable[..., T], *args: Any) -> T:
 
 
 @pytest.fixture(scope="module")
-def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    with django_db_blocker.unblock():
-        yield
-        aside(Job.objects.filter(source="live").delete)
-        aside(User.objects.filter(username__startswith="live-").delete)
-        aside(connections.close_all)
-
-
-@pytest.fixture(scope="module")
 def valkey() -> Iterator[Valkey]:
     with Valkey() as valkey:
         yield valkey
 
 
 @pytest.fixture(scope="module")
-def web(committed: None, valkey: Valkey) -> Iterator[Web]:
-    with Web(valkey.url, PGREPLICA_DEBUG="1") as web:  # static files from their sources
+def web(django_db_setup: None, django_db_blocker: Any, valkey: Valkey) -> Iterator[Web]:
+    with django_db_blocker.unblock(), Web(valkey.url, PGREPLICA_DEBUG="1") as web:  # static files from their sources
         yield web
 
 
 @pytest.fixture
-def job(committed: None) -> Job:
+def job(transactional_db: None) -> Job:
     def create() -> Job:
         job = Job.objects.create(kind="verify", status="running", mutating=False, source="live")
         JobStep.objects.create(job=job, position=1, name="look", title="Look", status="running")
@@ -81,9 +70,9 @@ def writer(job: Job, valkey: Valkey) -> Writer:
 
 
 @pytest.fixture
-def session(committed: None, request: pytest.FixtureRequest) -> str:
+def session(transactional_db: None) -> str:
     def sign_in() -> str:
-        user = UserFactory(username=f"live-{request.node.name}"[:150], permissions=["tasks.view_job"])
+        user = UserFactory(permissions=["tasks.view_job"])
         client = Client()
         client.force_login(user)
         return client.cookies["sessionid"].value

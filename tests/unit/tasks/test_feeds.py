@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from typing import Any
 from unittest import mock
@@ -51,7 +52,7 @@ def over(log: Log, **constants: Any) -> Iterator[None]:
 
 
 def run(story: Callable[[Hub], Coroutine[Any, Any, Any]]) -> Any:
-    """Run it in an event loop of its own, at most 20 seconds, with a hub whose doorbell never rings."""
+    """Run it in an event loop and a thread of its own, at most 20 seconds, with a hub whose doorbell never rings."""
 
     async def told() -> Any:
         hub = Hub()
@@ -59,7 +60,8 @@ def run(story: Callable[[Hub], Coroutine[Any, Any, Any]]) -> Any:
             async with asyncio.timeout(20):
                 return await story(hub)
 
-    return asyncio.run(told())
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, told()).result()
 
 
 async def allowed() -> bytes:
