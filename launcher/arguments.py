@@ -12,7 +12,9 @@ USAGE = """\
 ./pgreplica up [--host H] [--port P] [--state-dir D] [--no-demo]   run the panel: database, broker, web, worker, beat
 ./pgreplica test [pytest arguments]                                lint, types and all tests
 ./pgreplica demo remove                                            remove the demo cluster
-./pgreplica COMMAND ...                                            any command of the running panel (./pgreplica help up, manage.py help)
+./pgreplica COMMAND ...                                            any command of the running panel: cluster, server, job, audit ...
+
+./pgreplica up --help and ./pgreplica help COMMAND say more.
 
 Also as environment variables: PGREPLICA_HOST, PGREPLICA_PORT, PGREPLICA_STATE_DIR.
 DATABASE_URL and REDIS_URL replace the embedded database and broker."""

@@ -36,7 +36,7 @@ def main(words: Sequence[str]) -> int:
 
 def _dispatch(words: list[str]) -> int:
     words = arguments.state_option(words)
-    if not words or words[0] in ("help", "-h", "--help"):
+    if words in ([], ["help"], ["-h"], ["--help"]):
         print(arguments.USAGE)
         return 0
     command, rest = words[0], words[1:]
@@ -60,7 +60,7 @@ def _test(rest: list[str]) -> int:
 
 def _manage(words: list[str]) -> int:
     python = environment.ensure(CHECKOUT, "embedded")
-    os.environ.update(panel.environment_for(words[0], State(state_directory())))
+    os.environ.update(panel.environment_for(words, State(state_directory())))
     os.execv(python, [str(python), str(CHECKOUT / "manage.py"), *words])
 
 

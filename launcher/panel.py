@@ -5,14 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from launcher.complaint import CannotStart
 from launcher.state import State
 
 #: Commands that work without a running panel.
-OFFLINE = frozenset({"check", "collectstatic", "compilemessages", "makemessages", "makemigrations", "version", "--version"})
+OFFLINE = frozenset({"check", "collectstatic", "compilemessages", "help", "makemessages", "makemigrations", "version", "--version"})
 #: What `up` was given and the other commands need as well.
 SHARED = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")
 SHARED_PREFIX = "PGREPLICA_"
@@ -52,13 +52,13 @@ def write(state: State, address: str, environment: Mapping[str, str]) -> None:
     unfinished.rename(state.panel_file)
 
 
-def environment_for(command: str, state: State) -> dict[str, str]:
-    """The variables with which `manage.py command` reaches the running panel. A `DATABASE_URL` of the caller's own wins.
+def environment_for(words: Sequence[str], state: State) -> dict[str, str]:
+    """The variables with which `manage.py words` reaches the running panel. A `DATABASE_URL` of the caller's own wins.
 
     Raises: CannotStart when there is no running panel, or it is not ours to command.
     """
     found = {"PGREPLICA_STATE_DIR": str(state.root)}
-    if "DATABASE_URL" in os.environ or command in OFFLINE or command == "help":
+    if "DATABASE_URL" in os.environ or _is_offline(words):
         return found
     try:
         running = is_running(state)
@@ -77,6 +77,11 @@ def environment_for(command: str, state: State) -> dict[str, str]:
         f"no panel runs on {state.root}. Start it in another terminal with ./pgreplica up, "
         "or name its directory: ./pgreplica --state-dir DIR COMMAND"
     )
+
+
+def _is_offline(words: Sequence[str]) -> bool:
+    own = words[: words.index("--")] if "--" in words else words  # what follows is for another program
+    return words[0] in OFFLINE or not {"-h", "--help"}.isdisjoint(own)
 
 
 def _lock(descriptor: int) -> bool:

@@ -12,29 +12,19 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from launcher.checks import free_ports
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 180.0  # on a busy machine; on an idle one a start takes about five
-
-
-def until(done: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
-    """The first true answer of `done`."""
-    deadline = time.monotonic() + seconds
-    while not (answer := done()):
-        assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
-        time.sleep(0.05)
-    return answer
 
 
 class Panel:
@@ -67,7 +57,7 @@ class Panel:
         with self.log.open("wb") as log:
             words = self.command("up", "--state-dir", str(self.state), "--port", str(self.port), *options)
             self.process = subprocess.Popen(words, stdout=log, stderr=log, env=self.environment(), cwd="/", start_new_session=True)
-        until(lambda: "is ready" in self.said or self.process is None or self.process.poll() is not None, "the banner")
+        wait_until(lambda: "is ready" in self.said or self.process is None or self.process.poll() is not None, "the banner", SECONDS)
         assert self.process.poll() is None, self.said
 
     def run(self, *words: str, before: tuple[str, ...] | None = None) -> subprocess.CompletedProcess[str]:
@@ -150,8 +140,8 @@ def test_a_panel_starts_is_used_stops_and_starts_again(panel: Panel) -> None:
     assert worker
     pid = next(entry.name for entry in Path("/proc").glob("[0-9]*") if _is_worker_of(entry, panel))
     os.kill(int(pid), signal.SIGKILL)
-    until(lambda: "worker ended (by SIGKILL); it starts again in 1 s" in panel.said, "the note about the worker")
-    until(lambda: any(_is_worker_of(entry, panel) for entry in Path("/proc").glob("[0-9]*")), "the next worker")
+    wait_until(lambda: "worker ended (by SIGKILL); it starts again in 1 s" in panel.said, "the note about the worker", SECONDS)
+    wait_until(lambda: any(_is_worker_of(entry, panel) for entry in Path("/proc").glob("[0-9]*")), "the next worker", SECONDS)
 
     # Ctrl-C: all of it ends, in order, and says so.
     assert panel.end(signal.SIGINT) == 0
@@ -166,7 +156,7 @@ def test_a_panel_starts_is_used_stops_and_starts_again(panel: Panel) -> None:
     assert "Password " not in panel.said
     assert sign_in(panel.address, "admin", password[1])
     assert panel.end(signal.SIGKILL) == -signal.SIGKILL
-    until(lambda: panel.processes() == [], "the end of all processes", 30)
+    wait_until(lambda: panel.processes() == [], "the end of all processes", 30)
 
 
 def _is_worker_of(entry: Path, panel: Panel) -> bool:
@@ -179,7 +169,7 @@ def _is_worker_of(entry: Path, panel: Panel) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_first_start_makes_a_demo_that_replicates(panel: Panel) -> None:
     panel.up()
-    until(lambda: _demo_is_complete(panel), "the demo")
+    wait_until(lambda: _demo_is_complete(panel), "the demo", SECONDS)
     cluster = json.loads(panel.run("cluster", "show", "demo", "--json").stdout)
     assert [(one["name"], one["role"], one["state"]) for one in cluster["instances"]] == [
         ("node1", "primary", "running"),
@@ -193,7 +183,7 @@ def test_the_first_start_makes_a_demo_that_replicates(panel: Panel) -> None:
     with psycopg.connect(on_primary, autocommit=True) as primary:
         primary.execute("CREATE TABLE story AS SELECT 'written on the primary' AS text")
     with psycopg.connect(on_standby, autocommit=True) as standby:
-        until(lambda: standby.execute("SELECT to_regclass('story') IS NOT NULL").fetchone() == (True,), "the table", 30)
+        wait_until(lambda: standby.execute("SELECT to_regclass('story') IS NOT NULL").fetchone() == (True,), "the table", 30)
         assert standby.execute("SELECT text FROM story").fetchone() == ("written on the primary",)
         assert standby.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
 

@@ -19,7 +19,7 @@ def it_tells_commands_how_to_reach_the_running_panel(state: State) -> None:
     given = {"DATABASE_URL": "postgresql://x", "REDIS_URL": "unix://y", "PGREPLICA_EMBEDDED_BINDIR": "/z", "PATH": "/bin"}
     with panel.alone(state):
         panel.write(state, "http://127.0.0.1:8080/", given)
-        assert panel.environment_for("cluster", state) == {
+        assert panel.environment_for(["cluster", "list"], state) == {
             "PGREPLICA_STATE_DIR": str(state.root),
             "DATABASE_URL": "postgresql://x",
             "REDIS_URL": "unix://y",
@@ -59,7 +59,7 @@ def it_says_when_no_panel_runs_though_its_file_is_left(state: State) -> None:
     state.lock_file.touch()
     panel.write(state, "http://127.0.0.1:8080/", {})
     with pytest.raises(CannotStart) as refused:
-        panel.environment_for("cluster", state)
+        panel.environment_for(["cluster", "list"], state)
     assert str(refused.value) == (
         f"no panel runs on {state.root}. Start it in another terminal with ./pgreplica up, "
         "or name its directory: ./pgreplica --state-dir DIR COMMAND"
@@ -68,11 +68,14 @@ def it_says_when_no_panel_runs_though_its_file_is_left(state: State) -> None:
 
 def it_says_when_the_panel_is_still_starting(state: State) -> None:
     with panel.alone(state), pytest.raises(CannotStart) as refused:
-        panel.environment_for("cluster", state)
+        panel.environment_for(["cluster", "list"], state)
     assert str(refused.value) == f"the panel of {state.root} is still starting. Wait until it prints its address and try again."
 
 
 def it_needs_no_panel_for_a_database_of_ones_own_or_an_offline_command(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert panel.environment_for("makemessages", state) == {"PGREPLICA_STATE_DIR": str(state.root)}
+    for words in (["makemessages"], ["help", "cluster"], ["cluster", "--help"]):
+        assert panel.environment_for(words, state) == {"PGREPLICA_STATE_DIR": str(state.root)}
+    with pytest.raises(CannotStart):
+        panel.environment_for(["cluster", "psql", "demo", "--", "--help"], state)
     monkeypatch.setenv("DATABASE_URL", "postgresql://mine")
-    assert panel.environment_for("cluster", state) == {"PGREPLICA_STATE_DIR": str(state.root)}
+    assert panel.environment_for(["cluster", "list"], state) == {"PGREPLICA_STATE_DIR": str(state.root)}

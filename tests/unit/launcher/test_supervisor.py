@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from launcher.complaint import CannotStart
 from launcher.output import Output
 from launcher.process import Program
 from launcher.supervisor import StopRequested, Supervisor
+from tests.waiting import wait_until
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 #: Notes its start and its end in the file `notes`, and makes a file when it is ready.
@@ -44,12 +44,13 @@ def notes(directory: Path) -> list[str]:
     return (directory / "notes").read_text().split()
 
 
-def until(supervisor: Supervisor, done: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "not in time"
+def until(supervisor: Supervisor, done: Callable[[], bool], what: str) -> None:
+    def turned() -> bool:
         supervisor.turn()
         supervisor._restart()
+        return done()
+
+    wait_until(turned, what, 20)
 
 
 def it_starts_in_order_and_stops_in_the_reverse_order(tmp_path: Path, output: io.StringIO) -> None:
@@ -84,7 +85,7 @@ def it_starts_again_what_ends_with_longer_pauses(
     pauses = []
     for started in (2, 3, 4):
         supervisor.children[0].signal(signal.SIGKILL)
-        until(supervisor, lambda count=started: len(notes(tmp_path)) == count)  # type: ignore[misc]
+        until(supervisor, lambda count=started: len(notes(tmp_path)) == count, "the next start")  # type: ignore[misc]
         pauses.append(supervisor.children[0].pause)
     assert pauses == [0.1, 0.2, 0.3]
     assert output.getvalue().count("panel    | one ended (by SIGKILL); it starts again in 0 s\n") == 3
@@ -92,13 +93,13 @@ def it_starts_again_what_ends_with_longer_pauses(
 
 def it_does_not_start_again_what_has_its_work_done(tmp_path: Path, supervisor: Supervisor) -> None:
     supervisor.start(program(tmp_path, "once", "touch ready-once", once=True))
-    until(supervisor, lambda: supervisor.children == [])
+    until(supervisor, lambda: supervisor.children == [], "its end")
 
 
 def it_hides_the_lines_that_are_not_news(tmp_path: Path, supervisor: Supervisor, output: io.StringIO) -> None:
     script = "echo starting up; echo; echo news; " + SCRIPT
     supervisor.start(program(tmp_path, "one", script, quiet=["starting up"]))
-    until(supervisor, lambda: "is here" in output.getvalue())
+    until(supervisor, lambda: "is here" in output.getvalue(), "its last line")
     assert output.getvalue() == "one      | news\none      | one is here\n"
 
 
@@ -144,7 +145,4 @@ def it_leaves_nothing_behind_when_it_is_killed(tmp_path: Path) -> None:
     runner.kill()
     runner.wait()
     runner.stdout.close()
-    deadline = time.monotonic() + 10
-    while runs(pid):
-        assert time.monotonic() < deadline, "the child outlived its runner"
-        time.sleep(0.01)
+    wait_until(lambda: not runs(pid), "the child's end", 10)
