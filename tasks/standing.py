@@ -11,7 +11,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from clusters.models import Instance, ReplicationPair, Verification
+from clusters.postgres.facts import InstanceFacts, Unreadable
 from tasks.members import Members
+from tasks.templatetags.panel import bytes_filter
 from tasks.verdicts import is_stale
 
 _DOWN = (Instance.Observed.STOPPED, Instance.Observed.UNREACHABLE)
@@ -101,3 +103,37 @@ def _cure(instance: Instance) -> str:
             "server": instance.server.name
         }
     return _("Two servers may accept writes. Find out which one the applications use before you change anything.")
+
+
+# -- what the last look saw
+
+
+def facts_of(instance: Instance) -> InstanceFacts | None:
+    """The facts of the last look; None where there are none, or none that can be read."""
+    try:
+        return InstanceFacts.from_row(instance.observed) if instance.observed else None
+    except Unreadable:
+        return None
+
+
+def position(instance: Instance) -> str:
+    """How far an instance has written WAL, or a standby has replayed it."""
+    facts = facts_of(instance)
+    lsn = (facts.replay_lsn or facts.wal_lsn) if facts else None
+    return str(lsn) if lsn is not None else ""
+
+
+def slot_words(pair: ReplicationPair) -> tuple[str, str]:
+    """(tone, words) about the slot that keeps the standby's WAL on its upstream, with PostgreSQL's own word for its state."""
+    facts = facts_of(pair.upstream)
+    if facts is None:
+        return "unknown", ""
+    slot = facts.slot(pair.slot)
+    if slot is None:
+        return "failed", _("There is no such slot on %(upstream)s.") % {"upstream": pair.upstream.name}
+    words = [_("in use") if slot.active else _("not in use")]
+    words += [slot.wal_status] if slot.wal_status else []
+    if slot.restart_lsn is not None:
+        words.append(_("keeps %(size)s of WAL") % {"size": bytes_filter(max(0, facts.lsn - slot.restart_lsn))})
+    well = slot.active and slot.wal_status in (None, "reserved", "extended")
+    return ("ok" if well else "failed" if slot.wal_status == "lost" else "warning"), " · ".join(words)

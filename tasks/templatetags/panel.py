@@ -207,12 +207,6 @@ def reasons(acts: Iterable[Any]) -> list[tuple[str, str]]:
 
 
 @register.filter
-def position(observed: Mapping[str, Any]) -> str:
-    """How far an instance has written or replayed WAL, as its last look found it."""
-    return str(observed.get("replay_lsn") or observed.get("current_lsn") or "")
-
-
-@register.filter
 def plan_shown(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A plan as the template wants it: commands and statements in a row on one server stand together, files show their diff."""
     return [{"title": step["title"], "groups": _groups(step["items"])} for step in plan]

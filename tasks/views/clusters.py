@@ -13,7 +13,7 @@ from clusters.selectors import connection_string
 from tasks.kinds import ACTIVE
 from tasks.members import Members, members_of
 from tasks.models import Job
-from tasks.standing import difference, remarks
+from tasks.standing import difference, facts_of, position, remarks, slot_words
 from tasks.topology import narrow, tree, wide
 from tasks.verdicts import VERDICTS, clusters_ranked
 from tasks.views.acts import cluster_acts, followers_of, instance_acts
@@ -40,7 +40,7 @@ def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
         remarks=remarks(members),
         pictures=[("wide", wide(places)), ("narrow", narrow(places))],
         rows=instance_rows(request, cluster, members, holder),
-        pairs=[(pair, members.latest.get(pair.pk)) for pair in members.pairs],
+        pairs=[(pair, members.latest.get(pair.pk), slot_words(pair)) for pair in members.pairs],
         acts=[act for act in acts if not act.kind.confirm],
         rare_acts=[act for act in acts if act.kind.confirm],
         holder=holder,
@@ -77,6 +77,8 @@ def instance_rows(request: HttpRequest, cluster: Cluster, members: Members, hold
             "instance": instance,
             "pair": by_standby.get(instance.pk),
             "difference": difference(instance),
+            "facts": facts_of(instance),
+            "position": position(instance),
             "acts": instance_acts(request.user, instance, followers.get(instance.pk, []), holder),
         }
         for instance in members.instances
