@@ -69,7 +69,7 @@ def _owner(data_directory: Path | None) -> Account | None:
         return _find(pwd.getpwuid(data_directory.stat().st_uid).pw_name)
     except KeyError:
         raise CannotStart(
-            f"The panel's database in {data_directory} belongs to a user that this machine does not know "
+            f"the panel's database in {data_directory} belongs to a user that this machine does not know "
             f"(number {data_directory.stat().st_uid}). Give it to one that it knows: chown -R postgres {data_directory.parent}"
         ) from None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -109,7 +111,7 @@ class EmbeddedPostgres:
         theirs = (self.data / "PG_VERSION").read_text().strip()
         if ours != theirs:
             raise CannotStart(
-                f"The panel's database in {self.data} was made by PostgreSQL {theirs} and the embedded PostgreSQL is now {ours}. "
+                f"the panel's database in {self.data} was made by PostgreSQL {theirs} and the embedded PostgreSQL is now {ours}. "
                 f"Dump it with the old release of the panel, move {self.directory} aside and restore the dump."
             )
 
@@ -125,8 +127,9 @@ class EmbeddedPostgres:
     def _must(self, program: str, *arguments: str, stdin: str = "") -> str:
         done = self._run(program, *arguments, stdin=stdin)
         if done.returncode != 0:
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise CannotStart(f"The embedded PostgreSQL could not be made ready: {program} said: {said[-1] if said else done.returncode}")
+            if os.strerror(errno.ENOSPC) in done.stderr:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.directory))
+            raise CannotStart(f"the embedded PostgreSQL could not be made ready: {program} said: {_reason(done)}")
         return done.stdout
 
     def _run(self, program: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -135,6 +138,12 @@ class EmbeddedPostgres:
             input=stdin, capture_output=True, text=True, check=False, timeout=120, cwd="/", env=environment(),
             **(self.account.popen() if self.account else {"umask": 0o077}),
         )  # fmt: skip
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """The line that names the error, else the last one."""
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or [f"exit code {done.returncode}"]
+    return next((line for line in lines if re.search(r"error:|FATAL:|PANIC:", line)), lines[-1])
 
 
 def environment() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import stat
 import subprocess
@@ -84,19 +85,30 @@ def it_refuses_a_database_of_another_major_version(server: EmbeddedPostgres) -> 
     with pytest.raises(CannotStart) as refused:
         server.prepare()
     assert str(refused.value) == (
-        f"The panel's database in {server.data} was made by PostgreSQL 17 and the embedded PostgreSQL is now 18. "
+        f"the panel's database in {server.data} was made by PostgreSQL 17 and the embedded PostgreSQL is now 18. "
         f"Dump it with the old release of the panel, move {server.directory} aside and restore the dump."
     )
 
 
-def it_says_what_the_program_said_when_it_cannot_be_made(server: EmbeddedPostgres, state: State) -> None:
+def failing(server: EmbeddedPostgres, state: State, said: str) -> EmbeddedPostgres:
+    """A server whose initdb fails."""
     initdb = state.root / "bin" / "initdb"
     initdb.parent.mkdir()
-    initdb.write_text("#!/bin/sh\necho 'initdb: error: no space' >&2\nexit 1\n")
+    initdb.write_text(f"#!/bin/sh\necho 'initdb: error: {said}' >&2\necho 'initdb: removing data directory' >&2\nexit 1\n")
     initdb.chmod(0o755)
+    return replace(server, bindir=initdb.parent)
+
+
+def it_says_what_the_program_said_when_it_cannot_be_made(server: EmbeddedPostgres, state: State) -> None:
     with pytest.raises(CannotStart) as refused:
-        replace(server, bindir=initdb.parent).prepare()
-    assert str(refused.value) == "The embedded PostgreSQL could not be made ready: initdb said: initdb: error: no space"
+        failing(server, state, "not today").prepare()
+    assert str(refused.value) == "the embedded PostgreSQL could not be made ready: initdb said: initdb: error: not today"
+
+
+def it_tells_a_full_disk_apart(server: EmbeddedPostgres, state: State) -> None:
+    with pytest.raises(OSError, match="No space left on device") as refused:
+        failing(server, state, "could not write file: No space left on device").prepare()
+    assert (refused.value.errno, refused.value.filename) == (errno.ENOSPC, str(state.database))
 
 
 def it_copies_the_programs_with_their_libraries_beside_them(embedded_bindir: Path) -> None:
