@@ -159,9 +159,7 @@ def no_free_walsender(facts: CloneFacts) -> Obstacle | None:
         "no_free_walsender",
         "blocks",
         _("WAL senders left on %(source)s: %(value)s of %(limit)s; a base backup takes %(threshold)s."),
-        _(
-            "Raise max_wal_senders in conf/postgresql.conf of every instance and restart them, or remove a standby that is not needed."
-        ),
+        _("Raise max_wal_senders in conf/postgresql.conf of every instance and restart them, or remove a standby that is not needed."),
         value=free,
         threshold=WALSENDERS_OF_A_COPY,
         limit=facts.source.number("max_wal_senders"),
