@@ -108,7 +108,9 @@ class Web(Process):
             self.port = free.getsockname()[1]
         argv = [sys.executable, "-m", "uvicorn", "pgreplica_admin.asgi:application", "--host", "127.0.0.1", "--port", str(self.port)]
         argv += ["--timeout-graceful-shutdown", "3", "--no-access-log", "--lifespan", "off", "--log-level", "warning"]
-        super().__init__(argv, {"DATABASE_URL": database_url(), "REDIS_URL": redis_url, "PGREPLICA_LOG_LEVEL": "ERROR", **env})
+        self.name = f"web-{self.port}"  # of its connections to the database
+        database = f"{database_url()}?application_name={self.name}"
+        super().__init__(argv, {"DATABASE_URL": database, "REDIS_URL": redis_url, "PGREPLICA_LOG_LEVEL": "ERROR", **env})
 
     def ready(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):

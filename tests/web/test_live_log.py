@@ -15,7 +15,8 @@ from django.db import connection
 from django.test import Client
 
 from tasks.models import Job, JobStep
-from tests.factories import UserFactory
+from tasks.tokens import digest
+from tests.factories import TokenFactory, UserFactory
 from tests.live import Stream, Valkey, Web, Writer, aside, get, numbers, play
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,10 +71,10 @@ async def writing(writer: Writer, batches: int, *, of: int = 10, pause: float = 
     await aside(writer.end)
 
 
-def backends() -> int:
-    """Connections to this database but our own."""
+def backends(web: Web) -> int:
+    """The web process's connections to the database."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [web.name])
         return int(cursor.fetchone()[0])
 
 
@@ -89,13 +90,13 @@ def test_200_viewers_hold_no_connection_and_pages_are_still_served(web: Web, job
     async def story() -> tuple[Any, ...]:
         streams = await opened()
         pages = [await get(web.port, f"/jobs/{job.pk}/events", cookie) for _ in range(10)]
-        held = await aside(backends)
+        held = await aside(backends, web)
         seen = await asyncio.gather(writing(writer, 20), *map(read_to_the_end, streams))
         return {stream.status for stream in streams}, {page.status for page in pages}, held, seen[1:]
 
     [(streams, pages, held, seen)] = play(story)
     assert (streams, pages) == ({200}, {200})
-    assert held <= POOL
+    assert 1 <= held <= POOL
     assert seen == [list(range(1, 201))] * 200
 
 
@@ -213,3 +214,30 @@ def test_a_stream_ends_when_its_viewer_may_no_longer_look(valkey: Valkey, job: J
     with Web(valkey.url, PGREPLICA_STREAM_HEARTBEAT_SECONDS="0.2") as web:
         [events] = play(story)
     assert events == [["state", "refused"]] * 4
+
+
+def test_the_api_streams_the_same_log_holds_no_connection_and_ends_with_its_token(valkey: Valkey, job: Job, writer: Writer) -> None:
+    text = "pgr_" + "live" * 10
+    user = UserFactory(permissions=["tasks.view_job"])
+    token = TokenFactory(user=user, digest=digest(text))
+    headers = {"Authorization": f"Bearer {text}"}
+
+    async def story() -> tuple[Any, ...]:
+        streams = [await get(web.port, f"/api/v1/jobs/{job.pk}/stream", **headers) for _ in range(POOL * 5)]
+        held = await aside(backends, web)
+        await aside(writer.lines, ["a line"] * 20)
+        await asyncio.gather(*(first_lines(stream, 20) for stream in streams))
+        await aside(token.delete)
+        ends = await asyncio.gather(*(rest(stream) for stream in streams))
+        return {stream.status for stream in streams}, 1 <= held <= POOL, {tuple(end) for end in ends}
+
+    async def first_lines(stream: Stream, number: int) -> None:
+        async for frame in stream.frames():
+            if frame.id == str(number):
+                return
+
+    async def rest(stream: Stream) -> list[str]:
+        return [frame.event async for frame in stream.frames() if frame.event != "heartbeat"]
+
+    with Web(valkey.url, PGREPLICA_STREAM_HEARTBEAT_SECONDS="0.3", PGREPLICA_DATABASE_POOL=str(POOL)) as web:
+        assert play(story) == [({200}, True, {("refused",)})]
