@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'job',
                 'verbose_name_plural': 'jobs',
                 'ordering': ('-id',),
-                'permissions': [('run_check_server', 'Can run: check server'), ('run_create_cluster', 'Can run: create cluster'), ('run_add_standby', 'Can run: add standby'), ('run_verify', 'Can run: verify'), ('run_start_instance', 'Can run: start instance'), ('run_stop_instance', 'Can run: stop instance'), ('run_restart_instance', 'Can run: restart instance'), ('run_remove_standby', 'Can run: remove standby'), ('run_remove_cluster', 'Can run: remove cluster')],
+                'permissions': (('run_check_server', 'Can run: check server'), ('run_create_cluster', 'Can run: create cluster'), ('run_add_standby', 'Can run: add standby'), ('run_verify', 'Can run: verify'), ('run_start_instance', 'Can run: start instance'), ('run_stop_instance', 'Can run: stop instance'), ('run_restart_instance', 'Can run: restart instance'), ('run_remove_standby', 'Can run: remove standby'), ('run_remove_cluster', 'Can run: remove cluster')),
             },
         ),
         migrations.CreateModel(
@@ -190,6 +190,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='job',
             index=models.Index(fields=['instance', '-id'], name='job_of_instance'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(condition=models.Q(('source', 'schedule'), _negated=True), fields=['cluster', '-id'], name='job_asked_for'),
         ),
         migrations.AddConstraint(
             model_name='job',

@@ -63,8 +63,8 @@ def holder_of(cluster: Cluster) -> Job | None:
 
 
 def jobs_of(cluster: Cluster) -> tuple[list[Job], Job | None]:
-    """The latest jobs, and the one that holds the cluster."""
-    latest = Job.objects.filter(cluster=cluster).select_related("instance").defer("plan", "result").order_by("-pk")
+    """The latest jobs that somebody asked for, and the one that holds the cluster."""
+    latest = Job.objects.filter(cluster=cluster).exclude(source="schedule").defer("plan", "result").order_by("-pk")
     return list(latest[:JOBS_SHOWN]), holder_of(cluster)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Page, Paginator
-from django.db.models import Case, Count, F, Max, OuterRef, QuerySet, Subquery, When
+from django.db.models import Case, Count, F, OuterRef, QuerySet, Subquery, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.functional import cached_property
@@ -25,6 +25,8 @@ from tasks.views.acts import new_cluster_act
 CLUSTERS_ON_PAGE: Final = 50
 SERVERS_ON_PAGE: Final = 8
 JOBS_ON_PAGE: Final = 8
+#: Large columns of a job that no list shows.
+UNSHOWN: Final = ("plan", "params", "result")
 
 
 @login_required
@@ -80,7 +82,10 @@ class Fleet:
 
     @cached_property
     def page(self) -> Page[Any]:
-        return Paginator(self._matching(), CLUSTERS_ON_PAGE).get_page(self.number)
+        paginator = Paginator(self._matching(), CLUSTERS_ON_PAGE)
+        if not self.search:  # the counts know it already, and ranking every cluster once more is not free
+            paginator.count = sum(number for verdict, number in self.counts if self.verdict in ("", verdict.name))
+        return paginator.get_page(self.number)
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -98,14 +103,15 @@ class Fleet:
 
 
 def jobs_latest(clusters: Sequence[Cluster]) -> dict[int, Job]:
-    """Cluster key -> its last job."""
-    newest = Job.objects.filter(cluster__in=clusters).order_by().values("cluster").annotate(newest=Max("pk")).values("newest")
-    return {job.cluster_id: job for job in Job.objects.filter(pk__in=newest).defer("plan", "params", "result") if job.cluster_id}
+    """Cluster key -> the last job that somebody asked for. The schedule's are left out: "observed" tells of them."""
+    mine = Job.objects.filter(cluster=OuterRef("pk")).exclude(source="schedule").order_by("-pk").values("pk")[:1]
+    keys = Cluster.objects.filter(pk__in=[cluster.pk for cluster in clusters]).annotate(latest=Subquery(mine)).values("latest")
+    return {job.cluster_id: job for job in Job.objects.filter(pk__in=keys).defer(*UNSHOWN) if job.cluster_id}
 
 
 def jobs_running() -> dict[str, Any]:
-    """The jobs that are not over, those that need a person first, each with the step it is at."""
-    active = Job.objects.filter(status__in=ACTIVE).defer("plan", "params", "result")
+    """The jobs under way that somebody asked for, those that need a person first, each with the step it is at."""
+    active = Job.objects.filter(status__in=ACTIVE).exclude(source="schedule").defer(*UNSHOWN)
     current = JobStep.objects.filter(job=OuterRef("pk"), status__in=("running", "undoing", "failed")).order_by("-position")
     shown = active.annotate(step_title=Subquery(current.values("title")[:1]), step_progress=Subquery(current.values("progress")[:1]))
     waits = Case(When(status=Status.NEEDS_OPERATOR, then=0), default=1)

@@ -133,6 +133,17 @@ def it_shows_jobs_under_way_with_their_step_and_those_that_need_a_person_first(g
     assert words.index("needs an operator") < words.index("Copy the data · 50 %")
 
 
+def it_shows_what_people_asked_for_not_the_schedules_rounds(get: Get) -> None:
+    cluster = named("orders")
+    asked = JobFactory(kind="restart_instance", cluster=cluster)
+    JobFactory(kind="verify", status=Status.RUNNING, cluster=cluster, source="schedule", summary="The schedule's")
+    assert f"#{asked.pk} restart instance" in text_of(get("vera", "/admin/"))
+    for address in ("/admin/", "/clusters/orders/"):
+        page = get("vera", address)
+        assert "Verify · orders" not in text_of(page)
+        assert "The schedule's" not in text_of(page)
+
+
 def it_finds_by_name_and_by_verdict(get: Get) -> None:
     named("orders")
     named("orders-archive", verdict="failed")
