@@ -10,12 +10,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+#: One process a core; what is left of a long file goes to the one that is idle.
+PARALLEL = ("-n", "auto", "--dist", "worksteal")
 PACKAGES = ("launcher", "clusters", "tasks", "pgreplica_admin")
 
 
 def run_tests(checkout: Path, pytest_arguments: Sequence[str]) -> int:
     """Run all of it, pytest last; with arguments for pytest, only pytest. Returns the first exit code that is not 0."""
-    steps: list[tuple[str, list[str]]] = [("pytest", ["pytest", *pytest_arguments])]
+    steps: list[tuple[str, list[str]]] = [("pytest", ["pytest", *(pytest_arguments or PARALLEL)])]
     if not pytest_arguments:
         steps = [
             ("ruff check", ["ruff", "check", "."]),
