@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from clusters.models import Instance, ReplicationPair, Verification
 from clusters.postgres.facts import InstanceFacts, Unreadable
 from tasks.members import Members
+from tasks.retold import retold
 from tasks.templatetags.panel import bytes_filter
 from tasks.verdicts import is_stale
 
@@ -86,8 +87,8 @@ def finding_remark(about: str, finding: dict[str, Any]) -> Remark:
     return Remark(
         tone=_SEVERITY_TONES.get(str(finding.get("severity")), "warning"),
         about=about,
-        sentence=str(finding.get("sentence", "")),
-        cure=str(finding.get("cure") or ""),
+        sentence=retold(str(finding.get("sentence", ""))),
+        cure=retold(str(finding.get("cure") or "")),
         value=finding.get("value"),
         threshold=finding.get("threshold"),
     )
