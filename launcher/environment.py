@@ -19,6 +19,8 @@ from launcher.complaint import CannotStart
 from launcher.state import state_directory
 
 Requirements = Literal["embedded", "dev"]
+OWN = ".venv"
+PYTHON = Path("bin", "python")
 STAMP = "pgreplica.json"  # {"embedded": sha256 of the lock file installed, "dev": ...}, in the environment
 NO_VENV = (
     "this Python ({version}) cannot make environments: its module {module} is missing. "
@@ -28,7 +30,7 @@ NO_VENV = (
 
 def location(checkout: Path) -> Path:
     """`.venv` of the checkout, or `venv` in the state directory where the checkout may not be written."""
-    own = checkout / ".venv"
+    own = checkout / OWN
     writable = os.access(own if own.exists() else checkout, os.W_OK)
     return own if writable else state_directory() / "venv"
 
@@ -44,21 +46,29 @@ def ensure(checkout: Path, requirements: Requirements) -> Path:
 
     Raises: CannotStart with what is missing on this machine.
     """
-    place = location(checkout)
-    python = place / "bin" / "python"
-    lock_file = checkout / f"requirements-{requirements}.txt"
-    wanted = hashlib.sha256(lock_file.read_bytes()).hexdigest()
-    if python.exists() and _stamp(place).get(requirements) == wanted:
-        return python
+    own, place = checkout / OWN, location(checkout)
+    for made in (own, place):  # what lies in the checkout is good for those, too, who may not change it
+        if _holds(checkout, made, requirements):
+            return made / PYTHON
     place.parent.mkdir(parents=True, exist_ok=True)
     with _alone(place.parent):
-        if not python.exists() or _stamp(place).get(requirements) != wanted:
-            _install(checkout, place, python, lock_file)
-            stamp = _stamp(place) | {requirements: wanted}
-            if requirements == "dev":  # the lock files agree: what dev installs holds all of embedded
-                stamp["embedded"] = hashlib.sha256((checkout / "requirements-embedded.txt").read_bytes()).hexdigest()
-            (place / STAMP).write_text(json.dumps(stamp))
-    return python
+        if not _holds(checkout, place, requirements):
+            _install(checkout, place, place / PYTHON, checkout / f"requirements-{requirements}.txt")
+            _mark(checkout, place, requirements)
+    return place / PYTHON
+
+
+def _holds(checkout: Path, place: Path, requirements: Requirements) -> bool:
+    return (place / PYTHON).exists() and _stamp(place).get(requirements) == _hash(checkout, requirements)
+
+
+def _mark(checkout: Path, place: Path, requirements: Requirements) -> None:
+    installed: tuple[Requirements, ...] = ("embedded", "dev") if requirements == "dev" else ("embedded",)  # dev holds all of embedded
+    (place / STAMP).write_text(json.dumps(_stamp(place) | {name: _hash(checkout, name) for name in installed}))
+
+
+def _hash(checkout: Path, requirements: Requirements) -> str:
+    return hashlib.sha256((checkout / f"requirements-{requirements}.txt").read_bytes()).hexdigest()
 
 
 def _stamp(place: Path) -> dict[str, str]:

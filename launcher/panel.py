@@ -58,7 +58,7 @@ def environment_for(words: Sequence[str], state: State) -> dict[str, str]:
     Raises: CannotStart when there is no running panel, or it is not ours to command.
     """
     found = {"PGREPLICA_STATE_DIR": str(state.root)}
-    if "DATABASE_URL" in os.environ or _is_offline(words):
+    if os.environ.get("DATABASE_URL") or _is_offline(words):
         return found
     try:
         running = is_running(state)

@@ -19,6 +19,7 @@ from launcher.complaint import CannotStart
 SUPERUSER = "postgres"
 PANEL = "pgreplica"  # the panel's role and its database
 PORT = 5432  # names the socket; nothing listens on it
+PG_ISREADY_ACCEPTS, PG_ISREADY_REJECTS = 0, 1  # its exit codes; 2: nobody answers
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -78,11 +79,17 @@ class EmbeddedPostgres:
 
     def ready(self) -> bool:
         """True once it accepts connections."""
-        return self._run("pg_isready", "-q", "-h", str(self.socket_directory), "-p", str(PORT)).returncode == 0
+        return self._probe() == PG_ISREADY_ACCEPTS
+
+    def _probe(self) -> int:
+        return self._run("pg_isready", "-q", "-h", str(self.socket_directory), "-p", str(PORT)).returncode
 
     def stop_leftover(self) -> None:
-        """Stop a server that an earlier panel left behind, as it may where the system has no parent-death signal."""
-        if self.data.exists() and self._run("pg_ctl", "status", "-D", str(self.data)).returncode == 0:
+        """Stop a server that an earlier panel left behind: it is still ending, or the system has no parent-death signal.
+
+        Only one that is there at our own socket: the number in a stale postmaster.pid may be another program's by now.
+        """
+        if self._probe() in (PG_ISREADY_ACCEPTS, PG_ISREADY_REJECTS):
             self._run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w", "-t", "60")
 
     def _create(self) -> None:

@@ -107,11 +107,11 @@ class Start:
         """Start the database and the broker that were not given. Returns how to reach them."""
         urls: dict[str, str] = {}
         programs: list[Program] = []
-        if "DATABASE_URL" not in environment:
-            server = self._postgres(environment)
+        if not environment.get("DATABASE_URL"):
+            server = self._postgres()
             urls["DATABASE_URL"] = server.url()
             programs.append(parts.database(server))
-        if "REDIS_URL" not in environment:
+        if not environment.get("REDIS_URL"):
             broker = self._valkey()
             urls["REDIS_URL"] = broker.url
             programs.append(parts.broker(broker))
@@ -119,7 +119,7 @@ class Start:
         self._said("database and broker are ready")
         return urls
 
-    def _postgres(self, environment: Mapping[str, str]) -> EmbeddedPostgres:
+    def _postgres(self) -> EmbeddedPostgres:
         bindir = postgres_copy(self.state.programs)
         server = EmbeddedPostgres(bindir, self.state.database, self.state.database_socket, self.state.secrets, self.account)
         server.prepare()

@@ -93,6 +93,14 @@ def it_says_what_pip_said_last_when_nothing_could_be_installed(checkout: Path, m
     assert not (checkout / ".venv" / environment.STAMP).exists()
 
 
+def it_is_good_for_those_who_may_not_change_it(checkout: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    environment.ensure(checkout, "embedded")
+    ran.clear()
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert environment.ensure(checkout, "embedded") == checkout / ".venv/bin/python"
+    assert ran == []
+
+
 def it_lies_in_the_state_directory_where_the_checkout_may_not_be_written(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGREPLICA_STATE_DIR", "/s")
     assert environment.location(checkout) == checkout / ".venv"

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from clusters.models import Cluster, Instance, Server
 from clusters.models.cluster import Lifecycle
@@ -127,12 +129,37 @@ def prepare(monkeypatch: pytest.MonkeyPatch, password: str) -> Any:
     return json.loads(stdout.getvalue())
 
 
+@pytest.fixture
+def broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redis.Redis.ping", lambda self: True)
+
+
+@pytest.mark.usefixtures("broker_answers")
 def it_makes_the_administrator_once_and_tells_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepare(monkeypatch, "the first password")
     second = prepare(monkeypatch, "the second password")
     assert (first, second) == ({"administrator_made": True, "demo_pending": True}, {"administrator_made": False, "demo_pending": True})
     admin = User.objects.get()
     assert (admin.username, admin.is_superuser, admin.check_password("the first password")) == ("admin", True, True)
+
+
+def it_says_that_the_broker_does_not_answer(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    settings.REDIS_URL = "unix:///nowhere/socket?db=0"
+    with pytest.raises(CommandError) as refused:
+        prepare(monkeypatch, "a password")
+    assert str(refused.value) == (
+        "the broker does not answer (Error 2 connecting to /nowhere/socket. No such file or directory.). Start it, or correct REDIS_URL."
+    )
+    assert not User.objects.exists()
+
+
+def it_says_that_the_database_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"host": "/nowhere", "user": "panel", "dbname": "panel", "pool": object()}
+    monkeypatch.setattr(connection, "get_connection_params", lambda: given, raising=False)
+    with pytest.raises(
+        CommandError, match=r"^the panel's database does not answer \(.*/nowhere.*\)\. Start it, or correct DATABASE_URL\.$"
+    ):
+        prepare(monkeypatch, "a password")
 
 
 def it_asks_for_kinds_that_exist_in_an_order_that_holds() -> None:
