@@ -76,10 +76,10 @@ class Start:
         answer = self._prepare(environment, password)
         python = parts.PythonParts(self.state, environment)
         self.supervisor.start(python.web(self.options.host, self.options.port))
-        self._said("web answers")
+        self._said("web: answers")
         panel.write(self.state, banner.address(self.options), environment)
         self.supervisor.start(python.worker(), python.beat())
-        self._said("worker and beat are ready")
+        self._said("worker and beat: ready")
         if answer["demo_pending"]:
             self.supervisor.start(python.first_start(checks.free_ports(DEMO_FIRST_PORT, 2, besides=self.options.port)))
         lines = banner.lines(self.options, self.state, ADMINISTRATOR, password if answer["administrator_made"] else None)
@@ -116,7 +116,8 @@ class Start:
             urls["REDIS_URL"] = broker.url
             programs.append(parts.broker(broker))
         self.supervisor.start(*programs)
-        self._said("database and broker are ready")
+        if programs:
+            self._said(f"{' and '.join(program.name for program in programs)}: ready")
         return urls
 
     def _postgres(self) -> EmbeddedPostgres:
@@ -149,7 +150,7 @@ class Start:
         for command in collecting:
             command.answer(self.supervisor.output)
             static.mark_current(self.state)
-        self._said("tables, groups and static files are ready")
+        self._said("tables, groups and static files: ready")
         return answer
 
     def _said(self, what: str) -> None:
