@@ -20,6 +20,8 @@ __all__ = ["stage"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+#: What stays of a cluster that was taken back: the token that refuses a late worker, its lock, and the empty place of receipts.
+FENCES = {".token", ".token.lock", ".units"}
 #: These only look: a worker cannot die after their first change.
 LOOKING = {"server_checked:inside", "objects_verified:inside", "upstream_checked:inside", "login_proven:inside", "streaming_seen:inside"}
 CREATE = [place for place in places("create_cluster") if place not in LOOKING]
@@ -59,7 +61,7 @@ def it_takes_back_all_of_a_cluster_after_a_kill_while_undoing(stage: Stage, part
     for place in places("create_cluster", undo=True)[part::2]:
         job = canceled_at(request_cluster(), "cluster_recorded:before", place)
         assert job.status == Status.CANCELED, (place, job.summary, texts(job))
-        assert list(stage.base.glob("orders/*")) == [], place
+        assert {path.name for path in stage.base.glob("orders/*")} <= FENCES, place
         assert leftovers(stage) == [], place
         assert postgres_processes(stage.base) == [], place
         remove_cluster(stage)
