@@ -2,7 +2,7 @@
 BIN := .venv/bin
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11
 
-.PHONY: help setup run test stories lint lock bench docs
+.PHONY: help setup run test stories lint lock bench docs words
 
 help:
 	@echo "setup    make .venv with everything for development"
@@ -13,6 +13,7 @@ help:
 	@echo "lock     compile the requirements again, with hashes"
 	@echo "bench    the measurements in benchmarks/"
 	@echo "docs     the tests that keep the documentation true"
+	@echo "words    collect the words to translate, and compile the translations"
 
 setup:
 	./pgreplica test --collect-only -q >/dev/null
@@ -43,3 +44,6 @@ bench:
 
 docs:
 	./pgreplica test tests/unit/test_docs.py
+
+words:
+	$(BIN)/python -m tests.catalogue
