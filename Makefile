@@ -40,7 +40,8 @@ lock:
 	$(LOCK) requirements-dev.in -c requirements-embedded.txt -o requirements-dev.txt
 
 bench:
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	$(BIN)/python -m benchmarks.add_standby
+	$(BIN)/python -m benchmarks.log_latency
 
 docs:
 	./pgreplica test tests/unit/test_docs.py
