@@ -6,12 +6,18 @@ import os
 import socket
 
 _given: set[int] = set()
+SPAN = 500
 
 
 def free_port() -> int:
-    """A port below the ephemeral range, so that no outgoing connection takes it meanwhile; workers of pytest-xdist do not meet."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-    for port in range(15000 + worker * 500, 15500 + worker * 500):
+    """A port below the ephemeral range, so that no outgoing connection takes it meanwhile.
+
+    Workers of pytest-xdist have ranges of their own; two test runs at once begin at different places of them.
+    """
+    first = 15000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) * SPAN
+    begin = os.getpid() * 37 % SPAN
+    for step in range(SPAN):
+        port = first + (begin + step) % SPAN
         if port in _given:
             continue
         with socket.socket() as probe:
