@@ -8,6 +8,7 @@ the reading verbs answer it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 from django.utils.translation import gettext_noop as _
@@ -18,13 +19,14 @@ from clusters.models import Instance
 from clusters.ownership import OWNER_FILE, made_command, owner_text, unmade_command
 from clusters.postgres import commands, files, statements
 from clusters.postgres.commands import Command, StopMode
-from clusters.postgres.facts import InstanceFacts, Version, parse_version
+from clusters.postgres.facts import ControlData, InstanceFacts, Version, parse_controldata, parse_version
 from clusters.postgres.files import File
+from clusters.postgres.names import SUPERUSER
 from clusters.postgres.observe import observe_call
 from clusters.postgres.spec import InstanceSpec
 from clusters.postgres.statements import Call
 from clusters.selectors import instance_spec
-from clusters.sessions import panel_session
+from clusters.sessions import Session, panel_session
 
 TOOL_SECONDS: Final = 60.0
 LOG_TAIL_LINES: Final = 20
@@ -86,10 +88,30 @@ class InstanceHandle:
         tail = self.machine.read_tail(self.spec.log_file) or b""
         return tail.decode("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
 
+    def session(self, database: str = SUPERUSER) -> AbstractContextManager[Session]:
+        """A session as the panel's role. Raises: InstanceUnreachable, StatementFailed."""
+        return panel_session(self.machine, self.spec, self.instance.cluster.panel_password, database)
+
     def query(self, call: Call) -> list[dict[str, Any]]:
         """The rows of a statement, run as the panel's role."""
-        with panel_session(self.machine, self.spec, self.instance.cluster.panel_password, call.database) as session:
+        with self.session(call.database) as session:
             return session.execute(call.render()).fetchall()
+
+    def control(self, directory: str | None = None) -> ControlData:
+        """What the control file says; the server need not run. Raises: ToolFailed, facts.Unreadable."""
+        finished = self._tool(commands.pg_controldata(self.spec, directory))
+        self._succeeded(finished, _("The control file of %(name)s could not be read: %(error)s"))
+        return parse_controldata(finished.stdout)
+
+    def epoch(self) -> int | None:
+        """The epoch that the instance's server has heard of; None where no promotion was made yet."""
+        text = (self.read_text(self.spec.epoch_file) or "").strip()
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    def fenced(self) -> str | None:
+        """Why the instance must not come up as a primary; None where nothing says so."""
+        text = self.read_text(self.spec.fenced_file)
+        return None if text is None else text.strip()
 
     def superuser_query(self, call: Call) -> list[str]:
         """The rows of a statement, run as the superuser over the instance's socket: fields joined by |."""
@@ -171,6 +193,7 @@ class InstanceHandle:
         A standby without its standby.signal would come up as a second primary on the same timeline; it is not started.
         """
         self._require_signal()
+        self._refuse_fenced()
         self._change(commands.pg_ctl_start(self.spec, seconds), _("%(name)s did not start: %(error)s"), seconds + 10, log_on_error=True)
 
     def _require_signal(self) -> None:
@@ -182,6 +205,48 @@ class InstanceHandle:
                 name=self.spec.name,
                 path=signal,
             )
+
+    def _refuse_fenced(self) -> None:
+        """A fenced instance is started as a standby only: then its standby.signal keeps it from writing."""
+        why = self.fenced()
+        if why is not None and self.spec.role == "primary":
+            raise ToolFailed(
+                _("%(name)s is fenced (%(why)s): it must not come up as a primary. It was not started."),
+                _("Look at the cluster first: another instance may be its primary. Rejoin this one as a standby."),
+                name=self.spec.name,
+                why=why,
+            )
+
+    def fence(self, why: str) -> None:
+        """Keep the instance from coming up as a primary, whoever starts it: the mark, then standby.signal (it would start read-only).
+
+        A running primary goes on as it is. Where the mark is written and standby.signal is not, the panel itself does not start it.
+        """
+        self.put_files([files.fenced_file(self.spec, why), files.standby_signal(self.spec.data_directory)])
+
+    def unfence(self, *, as_primary: bool) -> None:
+        """Take the mark away; with `as_primary` standby.signal too, so that its next start makes it a primary."""
+        paths = [files.standby_signal(self.spec.data_directory).path] if as_primary else []
+        for path in (*paths, self.spec.fenced_file):
+            if self.machine.exists(path):
+                self._conductor.command(f"rm {path}")
+                self.machine.remove_file(path, self._fence())
+                self._conductor.changed()
+
+    def stop_and_read(self, seconds: int) -> ControlData | None:
+        """Stop the server and read where its WAL ends, in one go; None when it was still stopping after `seconds`."""
+        command = commands.stop_and_read(self.spec, seconds)
+        self._conductor.command(command.display())
+        finished = self._tool(command, seconds=seconds + 10, fenced=True)
+        self._conductor.changed()
+        if finished.returncode == commands.STILL_RUNNING:
+            return None
+        self._succeeded(finished, _("%(name)s did not stop: %(error)s"))
+        return parse_controldata(finished.stdout)
+
+    def end_senders(self, pids: Sequence[int]) -> None:
+        """End WAL senders that a stopping server waits for."""
+        self._change(commands.end_senders(self.spec, pids), _("The WAL senders of %(name)s could not be ended: %(error)s"))
 
     def stop(self, mode: StopMode = "fast", seconds: int = 60) -> None:
         self._change(commands.pg_ctl_stop(self.spec, mode, seconds), _("%(name)s did not stop: %(error)s"), seconds + 10)

@@ -15,6 +15,7 @@ from clusters.models.cluster import Lifecycle
 from clusters.postgres.names import OBJECT_NAME
 from clusters.postgres.quoting import uri
 from clusters.postgres.spec import InstanceSpec, Member, Upstream
+from clusters.postgres.sync import standby_names
 
 #: Columns with ciphertext: a page that lists clusters has no business decrypting them.
 SECRETS = ("superuser_password", "owner_password", "replication_password", "panel_password")
@@ -112,8 +113,8 @@ def connection_string(cluster: Cluster, instances: list[Instance], *, user: str 
 def instance_spec(instance: Instance) -> InstanceSpec:
     """Everything `clusters.postgres` needs to know about an instance, from the declared rows."""
     cluster, server = instance.cluster, instance.server
-    pair = ReplicationPair.objects.select_related("upstream__server").filter(standby=instance).first()
-    members = cluster.instances.select_related("server").order_by("name")
+    members = list(cluster.instances.select_related("server", "pair__upstream__server").order_by("name"))
+    pair = next((_pair(row) for row in members if row.pk == instance.pk), None)
     return InstanceSpec(
         cluster=cluster.name,
         name=instance.name,
@@ -132,7 +133,24 @@ def instance_spec(instance: Instance) -> InstanceSpec:
         members=tuple(Member(name=row.name, address=row.server.address, port=row.port) for row in members),
         client_networks=tuple(cluster.client_networks),
         settings=dict(cluster.settings),
+        synchronous=standby_names(cluster.sync_mode, cluster.sync_count, _waited_for(cluster, instance, members)),
     )
+
+
+def _waited_for(cluster: Cluster, instance: Instance, members: list[Instance]) -> list[str]:
+    """Whose acknowledgement counts while `instance` is the primary: those that follow it directly then, itself left out.
+
+    Instances in quarantine do not count, unless commits would then wait for fewer than they must.
+    """
+    primaries = {row.pk for row in members if row.role == Instance.Role.PRIMARY} | {instance.pk}
+    direct = [row for row in members if row.pk != instance.pk and (row.pk in primaries or _upstream_key(row) in primaries)]
+    usable = [row.name for row in direct if row.quarantined_at is None]
+    return usable if len(usable) >= cluster.sync_count else [row.name for row in direct]
+
+
+def _upstream_key(row: Instance) -> int | None:
+    pair = _pair(row)
+    return pair.upstream_id if pair else None
 
 
 def _upstream(pair: ReplicationPair) -> Upstream:

@@ -16,7 +16,7 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
+from clusters.models import Cluster, Instance, KeptCopy, ReplicationPair, Server, Verification
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, port_choose
 from clusters.postgres.names import slot_name
@@ -211,6 +211,91 @@ def verification_record(
     return Verification.objects.create(
         pair=pair, verdict=verdict, findings=[dict(f) for f in findings], lag_bytes=lag_bytes, lag_seconds=lag_seconds, job_id=job_id
     )
+
+
+def instance_record_surroundings(instance: Instance, surroundings: Mapping[str, Any]) -> Instance:
+    """What was seen around the instance: the shape is at `Instance.surroundings`."""
+    return _set(instance, surroundings=dict(surroundings))
+
+
+# -- promotions
+
+
+def cluster_raise_epoch(cluster: Cluster, at_least: int) -> Cluster:
+    """The epoch of a promotion that is about to be made. It never falls, also where the promotion is given up."""
+    Cluster.objects.filter(pk=cluster.pk, epoch__lt=at_least).update(epoch=at_least)
+    cluster.refresh_from_db(fields=["epoch"])
+    return cluster
+
+
+def cluster_record_promotion(cluster: Cluster, primary: Instance) -> None:
+    """`primary` was seen as the cluster's primary. The old one is declared a standby of it, and so is who followed the old one.
+
+    May be called again: it changes nothing then.
+    """
+    with transaction.atomic():
+        old = cluster.instances.select_for_update().filter(role=Instance.Role.PRIMARY).exclude(pk=primary.pk).first()
+        if old is None:
+            return
+        upstreams = {old.pk, *ReplicationPair.objects.filter(standby=primary).values_list("upstream", flat=True)}
+        ReplicationPair.objects.filter(standby=primary).delete()
+        _set(old, role=Instance.Role.STANDBY)
+        _set(primary, role=Instance.Role.PRIMARY)
+        ReplicationPair.objects.filter(upstream=old).update(upstream=primary, state="", sync_state="", lag_bytes=None, lag_seconds=None)
+        for row in cluster.instances.filter(pk__in=upstreams - {primary.pk}):
+            pair = ReplicationPair.objects.filter(standby=row).first() or ReplicationPair(
+                standby=row, slot=slot_name(cluster.name, row.name)
+            )
+            pair.upstream = primary
+            pair.save()
+
+
+def instance_quarantine(instance: Instance, reason: str, *, at: datetime | None = None) -> Instance:
+    """Keep the instance from running until it is rejoined."""
+    if instance.quarantined_at is not None:
+        return instance
+    return _set(instance, quarantined_at=at or timezone.now(), quarantine_reason=reason[:500])
+
+
+def instance_release(instance: Instance) -> Instance:
+    """It was rejoined: it may run again."""
+    return _set(instance, quarantined_at=None, quarantine_reason="")
+
+
+def cluster_record_sync(cluster: Cluster, mode: str, count: int) -> Cluster:
+    """Whom commits wait for, as it was seen to hold."""
+    return _set(cluster, sync_mode=mode, sync_count=count)
+
+
+def copy_record(
+    instance: Instance,
+    *,
+    origin: KeptCopy.Origin,
+    path: str,
+    job_id: int,
+    size_bytes: int | None = None,
+    timeline: int | None = None,
+    end_lsn: str = "",
+) -> KeptCopy:
+    """A directory was put aside. One that is known already is brought up to date."""
+    values = {
+        "cluster_name": instance.cluster.name,
+        "instance_name": instance.name,
+        "origin": origin,
+        "size_bytes": size_bytes,
+        "timeline": timeline,
+        "end_lsn": end_lsn,
+        "job_id": job_id,
+        "gone_at": None,
+        "gone_how": "",
+    }
+    copy, _made = KeptCopy.objects.update_or_create(server=instance.server, path=path, defaults=values)
+    return copy
+
+
+def copy_gone(copy: KeptCopy, how: str, *, at: datetime | None = None) -> KeptCopy:
+    """The directory is not there any more: it was "purged", or "restored" into its place."""
+    return _set(copy, gone_at=at or timezone.now(), gone_how=how)
 
 
 # -- what is gone

@@ -9,7 +9,9 @@ from clusters.hosts.machine import Fence
 from clusters.instances import InstanceHandle
 from clusters.models import Cluster, Instance, Server
 from clusters.secrets import Secret
+from clusters.sessions import Session
 from tasks.failpoints import failpoint
+from tasks.kept import KeptSessions
 from tasks.models import Job, JobEvent, JobStep
 from tasks.workflows.step import Canceled
 
@@ -29,7 +31,19 @@ class Context:
     Every method that logs or remembers raises LeaseLost once another worker may own the job; a step never catches it.
     """
 
-    def __init__(self, job: Job, journal: Journal, row: JobStep, *, cancelable: bool = False, undoing: bool = False) -> None:
+    def __init__(
+        self,
+        job: Job,
+        journal: Journal,
+        row: JobStep,
+        *,
+        cancelable: bool = False,
+        undoing: bool = False,
+        sessions: KeptSessions | None = None,
+        meters: dict[str, Any] | None = None,
+    ) -> None:
+        self.sessions = sessions or KeptSessions()
+        self.meters = {} if meters is None else meters  # what this worker measures through several steps; gone with the worker
         self.job = job
         self.journal = journal
         self.row = row
@@ -135,6 +149,14 @@ class Context:
         """The proof that a server asks for before each mutating command. Raises: LeaseLost."""
         self.check()
         return Fence(f"{cluster_directory}/{TOKEN_FILE}", self.journal.token)
+
+    def state_of(self, step: str) -> dict[str, Any]:
+        """What another step of this job remembers."""
+        return dict(self.job.steps.get(name=step).state)
+
+    def session(self, handle: InstanceHandle) -> Session:
+        """A session with the instance that stays open through the steps of this job. Raises: InstanceUnreachable."""
+        return self.sessions.get(handle)
 
     def handle(self, instance: Instance) -> InstanceHandle:
         """The verbs of an instance, which log here and are fenced with this job's token."""

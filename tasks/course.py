@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from tasks.audit import audit_close
 from tasks.context import Context
 from tasks.journal import Journal, Level
+from tasks.kept import KeptSessions
 from tasks.kinds import Status, StepStatus
 from tasks.models import Job, JobStep
 from tasks.workflows import workflow_of
@@ -27,6 +28,8 @@ class Course:
         self.journal = journal
         self.workflow = workflow_of(job.kind)
         self.rows = list(job.steps.order_by("position"))
+        self.sessions = KeptSessions()
+        self.meters: dict[str, Any] = {}
 
     def __iter__(self) -> Iterator[tuple[Step | PointOfNoReturn, JobStep]]:
         return iter(list(zip(self.workflow.steps, self.rows, strict=True)))
@@ -45,7 +48,14 @@ class Course:
         return any(isinstance(step, PointOfNoReturn) and row.status == StepStatus.DONE for step, row in self)
 
     def context(self, row: JobStep, *, cancelable: bool = False, undoing: bool = False) -> Context:
-        return Context(self.job, self.journal, row, cancelable=cancelable, undoing=undoing)
+        return Context(self.job, self.journal, row, cancelable=cancelable, undoing=undoing, sessions=self.sessions, meters=self.meters)
+
+    def leave(self) -> None:
+        """This worker is done with the job, however it stands: let go of what it held open."""
+        self.sessions.close_all()
+        for meter in self.meters.values():
+            meter.stop()
+        self.meters.clear()
 
     def mark(self, row: JobStep, status: StepStatus, *lines: LogLine, job: dict[str, Any] | None = None, **fields: Any) -> None:
         """Commit the step's new status, these fields of it and these lines. Raises: LeaseLost."""

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 class Status(TextChoices):
     """Where a job stands."""
 
+    SCHEDULED = "scheduled", _("scheduled")  # it waits for its time, and does not hold its cluster until then
     QUEUED = "queued", _("queued")  # requested; no worker has it yet
     RUNNING = "running", _("running")  # a worker holds its lease
     ROLLING_BACK = "rolling_back", _("rolling back")  # a step failed or a person cancelled; the steps are being undone
@@ -30,7 +31,7 @@ RUNNABLE: Final = (Status.QUEUED, Status.RUNNING, Status.ROLLING_BACK)
 #: A person may resume a job in one of these.
 RESUMABLE: Final = (Status.REFUSED, Status.FAILED, Status.CANCELED, Status.NEEDS_OPERATOR)
 #: A person may ask to cancel a job in one of these.
-CANCELABLE: Final = (Status.QUEUED, Status.RUNNING, Status.NEEDS_OPERATOR)
+CANCELABLE: Final = (Status.SCHEDULED, Status.QUEUED, Status.RUNNING, Status.NEEDS_OPERATOR)
 
 
 class StepStatus(TextChoices):
@@ -68,6 +69,15 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("start_instance", _("start instance"), "tasks.workflows.power.START", target="instance"),
         Kind("stop_instance", _("stop instance"), "tasks.workflows.power.STOP", confirm=True, target="instance"),
         Kind("restart_instance", _("restart instance"), "tasks.workflows.power.RESTART", confirm=True, target="instance"),
+        Kind("switchover", _("switchover"), "tasks.workflows.switchover.WORKFLOW", confirm=True),
+        Kind("failover", _("failover"), "tasks.workflows.failover.WORKFLOW", confirm=True),
+        Kind("promote", _("promote"), "tasks.workflows.promote.WORKFLOW", confirm=True, target="instance"),
+        Kind("rejoin", _("rejoin"), "tasks.workflows.rejoin.WORKFLOW", confirm=True, target="instance"),
+        Kind("set_sync", _("change synchronous replication"), "tasks.workflows.set_sync.WORKFLOW", confirm=True),
+        Kind("create_slot", _("create slot"), "tasks.workflows.own_slots.CREATE", target="instance"),
+        Kind("drop_slot", _("drop slot"), "tasks.workflows.own_slots.DROP", confirm=True, target="instance"),
+        Kind("restore_copy", _("restore kept copy"), "tasks.workflows.kept_copies.RESTORE", confirm=True, target="instance"),
+        Kind("purge_copy", _("purge kept copy"), "tasks.workflows.kept_copies.PURGE", confirm=True, target="instance"),
         Kind("remove_standby", _("remove standby"), "tasks.workflows.remove_standby.WORKFLOW", confirm=True, target="instance"),
         Kind("remove_cluster", _("remove cluster"), "tasks.workflows.remove_cluster.WORKFLOW", confirm=True),
     )

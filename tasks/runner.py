@@ -58,7 +58,11 @@ def _work(job_id: int, lease: Lease) -> None:
             Course(job, journal).ask(None, NeedsOperator(str(unreadable), hint))
         return
     with Journal(job, lease, masker_of(job)) as journal:
-        _go(_course(job, journal), lease)
+        course = _course(job, journal)
+        try:
+            _go(course, lease)
+        finally:
+            course.leave()
 
 
 def masker_of(job: Job) -> Masker:

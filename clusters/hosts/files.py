@@ -56,6 +56,9 @@ class FileVerbs(ShellMachine):
     def move(self, source: str, target: str, fence: Fence | None = None) -> None:
         self.verb(FILES, "move", tree_checked(source), tree_checked(target), fence=fence)
 
+    def remove_file(self, path: str, fence: Fence | None = None) -> None:
+        self.verb(FILES, "remove_file", tree_checked(path), fence=fence)
+
     def exists(self, path: str) -> bool:
         return self.kind(path) != "absent"
 

@@ -145,6 +145,9 @@ class Machine(Protocol):
     def move(self, source: str, target: str, fence: Fence | None = None) -> None:
         """Rename within one file system. Refuses an existing target and a missing source."""
 
+    def remove_file(self, path: str, fence: Fence | None = None) -> None:
+        """Delete one file; one that is not there is no error. Refuses a directory and a symbolic link."""
+
     def exists(self, path: str) -> bool:
         """Whether there is anything at `path`, a dangling symbolic link too."""
 

@@ -1,7 +1,8 @@
 """What exists. Fields, constraints and small properties only: writes are in `clusters.services`, reads in `clusters.selectors`."""
 
-from clusters.models.cluster import Cluster, Instance, ReplicationPair
+from clusters.models.cluster import Cluster, Instance, ReplicationPair, SyncMode
+from clusters.models.kept import KeptCopy
 from clusters.models.server import Server
 from clusters.models.verification import Verification
 
-__all__ = ["Cluster", "Instance", "ReplicationPair", "Server", "Verification"]
+__all__ = ["Cluster", "Instance", "KeptCopy", "ReplicationPair", "Server", "SyncMode", "Verification"]

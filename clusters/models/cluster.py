@@ -18,6 +18,14 @@ class Lifecycle(models.TextChoices):
     REMOVING = "removing", _("being removed")
 
 
+class SyncMode(models.TextChoices):
+    """Whom a commit waits for (PostgreSQL manual, section "Synchronous Replication")."""
+
+    ASYNC = "async", _("asynchronous")
+    FIRST = "first", _("synchronous, the first ones in order")
+    ANY = "any", _("synchronous, any of them")
+
+
 class Cluster(models.Model):
     """One primary and its standbys, kin by system identifier."""
 
@@ -35,6 +43,9 @@ class Cluster(models.Model):
         _("client networks"), default=list, help_text=_("Networks (CIDR) from which applications may connect.")
     )
     settings = models.JSONField(_("settings"), default=dict, blank=True, help_text=_("Further postgresql.conf settings: name to value."))
+    # How many standbys must have a commit on disk before it is acknowledged. While a job changes it, the weaker of old and new.
+    sync_mode = models.CharField(_("replication mode"), max_length=5, choices=SyncMode, default=SyncMode.ASYNC, editable=False)
+    sync_count = models.PositiveSmallIntegerField(_("synchronous standbys"), default=0, editable=False)
     lifecycle = models.CharField(_("lifecycle"), max_length=10, choices=Lifecycle, default=Lifecycle.PLANNED, editable=False)
     system_identifier = models.CharField(_("system identifier"), max_length=20, blank=True, editable=False)
     epoch = models.PositiveIntegerField(_("epoch"), default=1, editable=False)
@@ -52,6 +63,9 @@ class Cluster(models.Model):
             ),
             models.CheckConstraint(condition=Q(name__regex=OBJECT_NAME), name="cluster_name_valid"),
             models.CheckConstraint(condition=Q(postgres_major__gte=14, postgres_major__lte=18), name="cluster_postgres_major_supported"),
+            models.CheckConstraint(
+                condition=Q(sync_mode="async", sync_count=0) | ~Q(sync_mode="async") & Q(sync_count__gte=1), name="cluster_sync_count_valid"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -80,9 +94,14 @@ class Instance(models.Model):
     # Declared: what the panel means it to be. Written by one step of the workflow that saw it become true.
     role = models.CharField(_("declared role"), max_length=10, choices=Role)
     lifecycle = models.CharField(_("lifecycle"), max_length=10, choices=Lifecycle, default=Lifecycle.PLANNED, editable=False)
+    # An old primary whose WAL may hold what the new one lacks: whenever it is seen running it is stopped, until it is rejoined.
+    quarantined_at = models.DateTimeField(_("in quarantine since"), null=True, editable=False)
+    quarantine_reason = models.CharField(_("why it is in quarantine"), max_length=500, blank=True, editable=False)
     # Observed: what the last look found, and when.
     observed_role = models.CharField(_("observed role"), max_length=12, choices=Observed, default=Observed.UNKNOWN, editable=False)
     observed = models.JSONField(_("observed facts"), default=dict, blank=True, editable=False)
+    # What was seen around it, as `clusters.postgres.surroundings.Surroundings.as_row` gives it: epoch file, fence, free space, logins.
+    surroundings = models.JSONField(_("observed surroundings"), default=dict, blank=True, editable=False)
     observed_at = models.DateTimeField(_("last observed"), null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 

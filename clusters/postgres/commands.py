@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -89,6 +89,38 @@ def pg_ctl_stop(spec: InstanceSpec, mode: StopMode = "fast", timeout: int = 60) 
     return _pg_ctl(spec, "stop", f"--mode={mode}", "--wait", f"--timeout={timeout}", purpose=f"Stop {spec.name}")
 
 
+#: `pg_ctl stop --wait` looks ten times a second; a switchover cannot spare that. The lock file goes last, after the shutdown checkpoint.
+_STOP_AND_READ: Final = (
+    '"$1/pg_ctl" stop --pgdata="$2" --mode=fast --no-wait >&2; end=$(($(date +%s) + $3)); '
+    'while [ -e "$2/postmaster.pid" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.005; done; '
+    '[ ! -e "$2/postmaster.pid" ] || exit 9; "$1/pg_controldata" --pgdata="$2"'
+)
+#: What `stop_and_read` exits with when the server had not stopped in time.
+STILL_RUNNING: Final = 9
+
+
+def stop_and_read(spec: InstanceSpec, seconds: int) -> Command:
+    """Stops the server (fast), waits for its end in steps of 5 ms, and prints its control file, all in one go.
+
+    Exit code 9: it had not stopped after `seconds`; it goes on stopping.
+    """
+    argv = ("sh", "-c", _STOP_AND_READ, "pgreplica", spec.bindir, spec.data_directory, str(seconds))
+    return Command(argv, purpose=f"Stop {spec.name} and read where its WAL ends")
+
+
+#: Ends processes of replication that a stopping server still waits for: only children of that server are touched.
+_END_SENDERS: Final = (
+    'parent=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) || exit 0; shift; '
+    'for pid in "$@"; do [ "$(ps -o ppid= -p "$pid" | tr -d " ")" != "$parent" ] || kill -s TERM "$pid"; done'
+)
+
+
+def end_senders(spec: InstanceSpec, pids: Sequence[int]) -> Command:
+    """Ends WAL senders by their process numbers: a server that stops waits for a standby that does not answer any more."""
+    argv = ("sh", "-c", _END_SENDERS, "pgreplica", spec.data_directory, *map(str, pids))
+    return Command(argv, purpose=f"End the WAL senders that {spec.name} waits for")
+
+
 def pg_ctl_status(spec: InstanceSpec) -> Command:
     """Exit code 0: a server runs in the data directory; 3: none; 4: no usable data directory."""
     return _pg_ctl(spec, "status", purpose=f"See whether {spec.name} runs")
@@ -96,10 +128,6 @@ def pg_ctl_status(spec: InstanceSpec) -> Command:
 
 def pg_ctl_reload(spec: InstanceSpec) -> Command:
     return _pg_ctl(spec, "reload", purpose=f"Have {spec.name} read its files again")
-
-
-def pg_ctl_promote(spec: InstanceSpec, timeout: int = 60) -> Command:
-    return _pg_ctl(spec, "promote", "--wait", f"--timeout={timeout}", purpose=f"Make {spec.name} a primary")
 
 
 def _pg_ctl(spec: InstanceSpec, verb: str, *options: str, purpose: str) -> Command:
@@ -156,6 +184,44 @@ def pg_controldata(spec: InstanceSpec, directory: str | None = None) -> Command:
     """`facts.parse_controldata` reads what it prints."""
     return Command(
         (f"{spec.bindir}/pg_controldata", f"--pgdata={directory or spec.data_directory}"), purpose=f"Read the control file of {spec.name}"
+    )
+
+
+def pg_rewind(spec: InstanceSpec, dry_run: bool = False) -> Command:
+    """Makes the data directory a copy of the upstream again, from their last common checkpoint on. The server must be stopped.
+
+    What it needs of the source's role: `statements.GRANT_REWIND`. A killed rewind leaves a directory that must not be started
+    (pg_rewind's manual page, "Notes").
+    """
+    more = (f"--config-file={spec.config_file}",) if spec.major >= 15 else ()
+    source = upstream_conninfo(spec, dbname=SUPERUSER, application_name=f"{spec.name}-rewind")
+    return Command(
+        (
+            f"{spec.bindir}/pg_rewind",
+            f"--target-pgdata={spec.data_directory}",
+            f"--source-server={source}",
+            *more,
+            *(("--dry-run",) if dry_run else ()),
+            "--progress",
+        ),
+        purpose=f"Rewind {spec.name} to what {_upstream(spec).name} has",
+    )
+
+
+def pg_waldump(spec: InstanceSpec, timeline: int, start: str, end: str | None = None, wal_directory: str = "") -> Command:
+    """Prints every record of the instance's own WAL from `start` on; `waldump.lost_writes` reads it.
+
+    It ends with an error where the WAL ends: that is how the end is found.
+    """
+    return Command(
+        (
+            f"{spec.bindir}/pg_waldump",
+            f"--path={wal_directory or spec.data_directory + '/pg_wal'}",
+            f"--timeline={timeline}",
+            f"--start={start}",
+            *((f"--end={end}",) if end else ()),
+        ),
+        purpose=f"Read the WAL of {spec.name} from {start} on",
     )
 
 

@@ -173,7 +173,11 @@ def _lines(*settings: Setting) -> Iterator[str]:
 
 
 def render_replication_conf(spec: InstanceSpec) -> File:
-    """replication.conf: primary_conninfo and slot of a standby. The password is in the passfile, never here."""
+    """replication.conf: whom a standby follows, and whom commits wait for. The password is in the passfile, never here.
+
+    synchronous_standby_names stands in every member's file: a standby heeds it from the moment it is promoted, so that no
+    commit is acknowledged with less than the cluster's guarantee in between.
+    """
     if spec.upstream is None:
         lines = [f"# {spec.name} is a primary: it follows nobody.", "primary_conninfo = ''", "primary_slot_name = ''"]
     else:
@@ -182,6 +186,7 @@ def render_replication_conf(spec: InstanceSpec) -> File:
             f"primary_conninfo = {conf_value(primary_conninfo(spec))}",
             f"primary_slot_name = {conf_value(spec.upstream.slot)}",
         ]
+    lines.append(f"synchronous_standby_names = {conf_value(spec.synchronous)}")
     return File(spec.replication_file, "\n".join(lines) + "\n", 0o600)
 
 
@@ -257,6 +262,16 @@ def render_pwfile(spec: InstanceSpec, superuser_password: Secret) -> File:
 def standby_signal(data_directory: str) -> File:
     """Makes the server that starts in `data_directory` a standby."""
     return File(f"{data_directory}/standby.signal", "", 0o600)
+
+
+def epoch_file(spec: InstanceSpec, epoch: int) -> File:
+    """The epoch that this server has heard of; a panel that knows of a lower one must not act."""
+    return File(spec.epoch_file, f"{epoch}\n", 0o600)
+
+
+def fenced_file(spec: InstanceSpec, why: str) -> File:
+    """Says that this instance must not come up as a primary, and why."""
+    return File(spec.fenced_file, f"{why}\n", 0o600)
 
 
 def diff(path: str, old: str | None, new: str) -> str:

@@ -62,6 +62,7 @@ class InstanceSpec:
     client_networks: tuple[str, ...] = ()
     panel_networks: tuple[str, ...] = ("127.0.0.1/32",)
     settings: Mapping[str, str] = field(default_factory=dict)
+    synchronous: str = ""  # synchronous_standby_names, in force while it is a primary (`sync.standby_names`)
 
     def __post_init__(self) -> None:
         for value, what in ((self.cluster, "cluster"), (self.name, "name"), (self.server, "server")):
@@ -129,6 +130,16 @@ class InstanceSpec:
     @property
     def state_directory(self) -> str:
         return f"{self.directory}/state"
+
+    @property
+    def epoch_file(self) -> str:
+        """The epoch of the last promotion this server heard of."""
+        return f"{self.state_directory}/epoch"
+
+    @property
+    def fenced_file(self) -> str:
+        """While it is there, this instance must not come up as a primary; it says why."""
+        return f"{self.state_directory}/fenced"
 
     @property
     def data_directory(self) -> str:

@@ -241,7 +241,16 @@ HIGHEST_EPOCH: Final = Statement(
 )
 RELOAD: Final = Statement("reload", "Have the server read its files again", "SELECT pg_catalog.pg_reload_conf()")
 CHECKPOINT: Final = Statement("checkpoint", "Write a checkpoint (before PostgreSQL 15 only the superuser may)", "CHECKPOINT")
-PROMOTE: Final = Statement("promote", "Make the standby a primary", "SELECT pg_catalog.pg_promote(true, {seconds})")
+PROMOTE: Final = Statement(
+    "promote", "Make the standby a primary, without waiting (pg_promote waits in steps of 100 ms)", "SELECT pg_catalog.pg_promote(false)"
+)
+IN_RECOVERY: Final = Statement("in_recovery", "See whether it is still a standby", "SELECT pg_catalog.pg_is_in_recovery() AS standby")
+POSITIONS: Final = Statement(
+    "positions",
+    "Read how far a standby has received and replayed",
+    "SELECT pg_catalog.pg_last_wal_receive_lsn()::text AS received, pg_catalog.pg_last_wal_replay_lsn()::text AS replayed, "
+    "(SELECT count(*) FROM pg_catalog.pg_stat_wal_receiver) AS receivers",
+)
 REPLAY_PAUSE: Final = Statement("replay_pause", "Pause replay on a standby", "SELECT pg_catalog.pg_wal_replay_pause()")
 REPLAY_RESUME: Final = Statement("replay_resume", "Resume replay on a standby", "SELECT pg_catalog.pg_wal_replay_resume()")
 
@@ -264,6 +273,13 @@ CREATE_SLOT: Final = Statement(
     "Make the standby's slot, and keep WAL from this moment on",
     "CREATE_REPLICATION_SLOT {slot} PHYSICAL RESERVE_WAL",
     "replication",
+)
+MAKE_SLOT_HERE: Final = Statement(
+    "make_slot_here",
+    "Make a slot that keeps WAL from this moment on, unless it is there (works on a standby too)",
+    "SELECT pg_catalog.pg_create_physical_replication_slot({slot}, true) "
+    "WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot})",
+    "superuser",
 )
 DROP_SLOT_IF_FREE: Final = Statement(
     "drop_slot_if_free",

@@ -41,6 +41,9 @@ class Job(models.Model):
     worker = models.CharField(_("worker"), max_length=200, blank=True, editable=False)
     sent_at = models.DateTimeField(null=True, editable=False)
 
+    # When a scheduled job may be queued; by the database's clock.
+    not_before = models.DateTimeField(_("not before"), null=True)
+
     cancel_requested_at = models.DateTimeField(_("cancel requested"), null=True, editable=False)
     cancel_requested_by_name = models.CharField(max_length=150, blank=True, editable=False)
 

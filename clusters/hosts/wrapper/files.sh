@@ -82,6 +82,14 @@ verb_mkdir() { # PATH MODE
     esac
 }
 
+verb_remove_file() { # PATH
+    kind_of "$1"
+    case $kind in absent) return ;; file) ;; *) fail not-file "$1" ;; esac
+    rm -f "$1" || fail remove "$1"
+    parent_of "$1"
+    durable "$parent"
+}
+
 # Runs with the panel's own rights (root), so it touches nothing that is there already, and follows no link.
 verb_base() { # PATH OWNER
     there "$1" && return

@@ -57,7 +57,6 @@ EXACT = [
     ),
     (commands.pg_ctl_status(alpha_spec()), (f"{BIN}/pg_ctl", "status", f"--pgdata={DATA.format('alpha')}")),
     (commands.pg_ctl_reload(alpha_spec()), (f"{BIN}/pg_ctl", "reload", f"--pgdata={DATA.format('alpha')}")),
-    (commands.pg_ctl_promote(beta_spec()), (f"{BIN}/pg_ctl", "promote", f"--pgdata={DATA.format('beta')}", "--wait", "--timeout=60")),
     (
         commands.pg_basebackup(beta_spec(), "/t"),
         (
