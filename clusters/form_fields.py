@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django import forms
@@ -63,6 +64,37 @@ def max_rate(text: str, field: str = "max_rate") -> str:
     if not 32 <= rate <= 1_048_576:
         raise NameRefused(field, _("%(field)s: write the rate a second as a number with k or M, from 32k to 1024M, for example 50M."))
     return text
+
+
+def yes_no(text: str, field: str) -> bool:
+    """What a choice of two says."""
+    if text not in ("yes", "no"):
+        raise NameRefused(field, _("%(field)s: write yes or no."))
+    return text == "yes"
+
+
+def seconds(least: int, most: int) -> Callable[[str, str], int]:
+    """A check of a whole number of seconds between two limits."""
+
+    def check(text: str, field: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) or not least <= int(text) <= most:
+            raise NameRefused(field, _("%(field)s: write a whole number of seconds from %(least)s to %(most)s."), least=least, most=most)
+        return int(text)
+
+    return check
+
+
+def moment(text: str, field: str) -> str:
+    """A time in the future with its offset from UTC, in ISO 8601; gives it back in UTC."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise NameRefused(field, _("%(field)s: write a time with its offset, for example 2026-12-01T03:00+01:00."))
+    if not timedelta(0) < at - datetime.now(UTC) <= timedelta(days=366):
+        raise NameRefused(field, _("%(field)s: this time is past, or more than a year away. Choose a later one, within a year."))
+    return at.astimezone(UTC).isoformat()
 
 
 def as_is(text: str, field: str) -> str:
@@ -147,6 +179,25 @@ class LinesField(NamedField):
         if self.required and not texts:
             raise self.missing()
         return list(dict.fromkeys(self.check(text, self.name) for text in texts))
+
+
+class FlagsField(LinesField):
+    """Some of a few known words: what a request allows in spite of an obstacle. On a page one checkbox each."""
+
+    widget = forms.CheckboxSelectMultiple
+
+    def __init__(self, flags: Mapping[str, Any], **options: Any) -> None:
+        self.flags = flags
+        super().__init__(self._known, **options)
+        self.widget.choices = list(flags.items())
+
+    def prepare_value(self, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else [value] if value else []
+
+    def _known(self, text: str, field: str) -> str:
+        if text not in self.flags:
+            raise NameRefused(field, _("%(field)s: “%(flag)s” is not known. Known are: %(flags)s."), flag=text, flags=", ".join(self.flags))
+        return text
 
 
 class SettingsField(NamedField):

@@ -11,22 +11,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from django import forms
-from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from clusters import services
-from clusters.form_fields import CheckedField, LinesField, SecretField, SettingsField, as_is, checked, max_rate, postgres_major, system_user
-from clusters.models import Cluster, Instance, ReplicationPair, Server
+from clusters.form_base import (
+    ClusterRequest,
+    ConfirmedClusterRequest,
+    ConfirmedInstanceRequest,
+    InstanceRequest,
+    RequestForm,
+    SentenceForm,
+    ServerRequest,
+    Target,
+    bindir_field,
+    hidden,
+    named,
+    port_field,
+    server_field,
+)
+from clusters.form_fields import CheckedField, LinesField, SecretField, SettingsField, max_rate, postgres_major, system_user
+from clusters.models import Cluster, Instance, ReplicationPair
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, majors_installed, panel_ports
 from clusters.postgres import names
 from clusters.postgres.settings import setting
+from clusters.promotion_forms import FailoverRequest, PromoteRequest, SwitchoverRequest
 from clusters.secrets import Secret
 
 LOCAL_NETWORKS = ["127.0.0.1/32", "::1/128"]
@@ -36,139 +50,10 @@ REPLICATION_ROLE: Final[str] = Cluster._meta.get_field("replication_role").defau
 PANEL_ROLE: Final[str] = Cluster._meta.get_field("panel_role").default
 
 
-@dataclass(frozen=True)
-class Target:
-    """The rows a job acts on."""
-
-    cluster: Cluster | None = None
-    instance: Instance | None = None
-    server: Server | None = None
-
-
-class SentenceForm(forms.Form):
-    """A form whose every refusal is a sentence at its field."""
-
-    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
-        super().__init__(data, **options)
-        for name, field in self.fields.items():
-            field.name = name  # type: ignore[attr-defined]  # NamedField
-
-    def messages(self) -> dict[str, list[str]]:
-        """The refusals: field -> sentences, in the order of the fields. Those about no single field are at "__all__"."""
-        found = self.errors.as_data()
-        ordered = [field for field in (*self.fields, *found) if field in found]
-        return {field: [str(text) for error in found[field] for text in error.messages] for field in ordered}
-
-
-class RequestForm(SentenceForm):
-    """What every request has: names that lead to rows (`target`, once valid), a reason, and for some kinds a typed confirmation."""
-
-    #: Not parameters of the job: they have places of their own.
-    APART: ClassVar = frozenset({"reason", "confirm"})
-
-    #: What is asked first; the rest follows as declared, reason and confirmation at the end.
-    field_order: Sequence[str] = ()
-
-    reason = CheckedField(names.reason, label=gettext_lazy("Reason"), required=False)
-
-    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
-        super().__init__(data, **options)
-        own = [name for name in self.fields if name not in ("reason", "confirm")]
-        self.order_fields([*self.field_order, *own])
-        self.target = Target()
-
-    def params(self) -> dict[str, Any]:
-        return {name: value for name, value in self.cleaned_data.items() if name not in self.APART}
-
-    def declare(self) -> Target:
-        return self.target
-
-    def clean(self) -> dict[str, Any]:
-        self._resolve()
-        if not self.errors:
-            self._check()
-        if "confirm" in self.fields and not self.errors:
-            self._confirm()
-        return self.cleaned_data
-
-    def confirmation(self) -> str:
-        """The text a person types to confirm: the name of what is acted on."""
-        row = self.target.instance or self.target.cluster
-        return row.name if row else ""
-
-    def _confirm(self) -> None:
-        if self.cleaned_data.get("confirm") != self.confirmation():
-            self.add_error("confirm", _("Type %(name)s to confirm: this was not it.") % {"name": self.confirmation()})
-
-    def _resolve(self) -> None:
-        """Rows for the names of this form."""
-        server = self._row("server", Server.objects.all(), _("There is no server of this name. See: server list."))
-        cluster = self._row("cluster", Cluster.objects.all(), _("There is no cluster of this name. See: cluster list."))
-        self.target = Target(cluster, self._instance("instance", cluster), server)
-
-    def _instance(self, field: str, cluster: Cluster | None) -> Instance | None:
-        if cluster is None:
-            return None
-        rows = cluster.instances.select_related("server")
-        found: Instance | None = self._row(field, rows, _("This cluster has no instance of this name. See: cluster show."))
-        return found
-
-    def _row(self, field: str, rows: Any, sentence: str) -> Any:
-        name = self.cleaned_data.get(field)
-        if field not in self.fields or not name:
-            return None
-        row = rows.filter(name=name).first()
-        if row is None:
-            self.add_error(field, sentence)
-        return row
-
-    def _check(self) -> None:
-        """What can be refused from the rows alone."""
-
-    def _try(self, field: str, check: Callable[..., Any], *values: Any) -> Any:
-        """The result of a check; its refusal goes to `field`, or to the fields it names itself."""
-        try:
-            return checked(check, *values)
-        except ValidationError as error:
-            self.add_error(None if hasattr(error, "error_dict") else field, error)
-            return None
-
-
-def _name(label: Any, **options: Any) -> CheckedField:
-    return CheckedField(names.object_name, label=label, **options)
-
-
-def _hidden(label: Any) -> CheckedField:
-    return _name(label, widget=forms.HiddenInput)
-
-
-def _port() -> CheckedField:
-    return CheckedField(
-        names.port, label=gettext_lazy("Port"), required=False, help_text=gettext_lazy("Empty: the lowest free port from 5432 on.")
-    )
-
-
-def _bindir() -> CheckedField:
-    return CheckedField(
-        names.directory,
-        label=gettext_lazy("PostgreSQL programs"),
-        required=False,
-        help_text=gettext_lazy("Their directory, one of those found on the server. Empty: the newest of the version."),
-    )
-
-
-def _servers() -> list[tuple[str, str]]:
-    return [(name, name) for name in Server.objects.values_list("name", flat=True)]
-
-
-def _server_field() -> CheckedField:
-    return _name(gettext_lazy("Server"), widget=forms.Select(choices=_servers))  # type: ignore[arg-type]  # callables are fine
-
-
 class ServerForm(SentenceForm):
     """A server to register, or the changes to one."""
 
-    name = _name(gettext_lazy("Name"))
+    name = named(gettext_lazy("Name"))
     address = CheckedField(
         names.host_address,
         label=gettext_lazy("Address"),
@@ -187,36 +72,6 @@ class ServerForm(SentenceForm):
     )
 
 
-class ServerRequest(RequestForm):
-    server = _server_field()
-
-
-class ClusterRequest(RequestForm):
-    cluster = _hidden(gettext_lazy("Cluster"))
-
-
-class InstanceRequest(ClusterRequest):
-    instance = _hidden(gettext_lazy("Instance"))
-
-    def _check(self) -> None:
-        if self.target.instance and self.target.instance.lifecycle == Lifecycle.PLANNED:
-            self.add_error("instance", _("This instance is not made yet. Wait for the job that makes it, or remove the instance."))
-
-
-def _confirm_field() -> CheckedField:
-    return CheckedField(
-        as_is, label=gettext_lazy("Confirmation"), help_text=gettext_lazy("Type the name of what this acts on."), widget=forms.TextInput
-    )
-
-
-class ConfirmedInstanceRequest(InstanceRequest):
-    confirm = _confirm_field()
-
-
-class ConfirmedClusterRequest(ClusterRequest):
-    confirm = _confirm_field()
-
-
 class RemoveStandbyRequest(ConfirmedInstanceRequest):
     def _check(self) -> None:
         instance = self.target.instance
@@ -230,9 +85,9 @@ class RemoveStandbyRequest(ConfirmedInstanceRequest):
 class PlacedRequest(RequestForm):
     """A request that puts a new instance on a server."""
 
-    server = _server_field()
-    port = _port()
-    bindir = _bindir()
+    server = server_field()
+    port = port_field()
+    bindir = bindir_field()
 
     def _check_place(self, major: int) -> None:
         port, server = self.cleaned_data.get("port"), self.target.server
@@ -253,7 +108,7 @@ class CreateClusterRequest(PlacedRequest):
     APART = RequestForm.APART | {"owner_password"}
     field_order = ("name", "server", "postgres_major", "database", "owner_role", "owner_password", "client_networks", "settings")
 
-    name = _name(gettext_lazy("Name"))
+    name = named(gettext_lazy("Name"))
     postgres_major = CheckedField(
         postgres_major,
         label=gettext_lazy("PostgreSQL version"),
@@ -266,7 +121,7 @@ class CreateClusterRequest(PlacedRequest):
     owner_password = SecretField(
         label=gettext_lazy("Owner password"), required=False, help_text=gettext_lazy("Empty: the panel makes a long random one.")
     )
-    instance = _name(gettext_lazy("Name of the primary"), required=False, initial="node1")
+    instance = named(gettext_lazy("Name of the primary"), required=False, initial="node1")
     client_networks = LinesField(
         names.cidr,
         label=gettext_lazy("Client networks"),
@@ -328,9 +183,9 @@ class CreateClusterRequest(PlacedRequest):
 
 class AddStandbyRequest(PlacedRequest):
     field_order = ("cluster", "server", "name", "upstream", "max_rate")
-    cluster = _hidden(gettext_lazy("Cluster"))
-    name = _name(gettext_lazy("Name of the standby"), required=False, help_text=gettext_lazy("Empty: the next free “node” number."))
-    upstream = _name(gettext_lazy("Follows"), required=False, help_text=gettext_lazy("Empty: the primary."))
+    cluster = hidden(gettext_lazy("Cluster"))
+    name = named(gettext_lazy("Name of the standby"), required=False, help_text=gettext_lazy("Empty: the next free “node” number."))
+    upstream = named(gettext_lazy("Follows"), required=False, help_text=gettext_lazy("Empty: the primary."))
     max_rate = CheckedField(
         max_rate,
         label=gettext_lazy("Rate limit of the copy"),
@@ -385,6 +240,9 @@ REQUEST_FORMS: Final[dict[str, type[RequestForm]]] = {
     "create_cluster": CreateClusterRequest,
     "add_standby": AddStandbyRequest,
     "verify": ClusterRequest,
+    "switchover": SwitchoverRequest,
+    "failover": FailoverRequest,
+    "promote": PromoteRequest,
     "start_instance": InstanceRequest,
     "stop_instance": ConfirmedInstanceRequest,
     "restart_instance": ConfirmedInstanceRequest,

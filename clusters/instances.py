@@ -8,7 +8,7 @@ the reading verbs answer it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Final, Protocol
 
 from django.utils.translation import gettext_noop as _
@@ -26,7 +26,7 @@ from clusters.postgres.observe import observe_call
 from clusters.postgres.spec import InstanceSpec
 from clusters.postgres.statements import Call
 from clusters.selectors import instance_spec
-from clusters.sessions import Session, panel_session
+from clusters.sessions import Session, answered, panel_session, rows_of
 
 TOOL_SECONDS: Final = 60.0
 LOG_TAIL_LINES: Final = 20
@@ -43,6 +43,26 @@ class Conductor(Protocol):
     def output(self, line: str | bytes) -> None: ...
     def changed(self) -> None: ...
     def fence(self, cluster_directory: str) -> Fence: ...
+
+
+class KeptSession:
+    """A session with an instance that stays open until it is closed: opened before a moment in which nothing slow may be done."""
+
+    def __init__(self, handle: InstanceHandle) -> None:
+        self.handle = handle
+        self._stack = ExitStack()
+        self._session: Session = self._stack.enter_context(handle.session())
+
+    def ask(self, call: Call) -> list[dict[str, Any]]:
+        """The rows of a statement; it is opened again where it was broken. Raises: InstanceUnreachable, StatementFailed."""
+        with answered(self.handle.spec):
+            if self._session.closed:
+                self._session = self._stack.enter_context(self.handle.session())
+            return rows_of(self._session, call.render())
+
+    def close(self) -> None:
+        self._session.close()  # first: leaving its context then has nothing to say to a server that may be gone
+        self._stack.close()
 
 
 class InstanceHandle:
@@ -95,7 +115,7 @@ class InstanceHandle:
     def query(self, call: Call) -> list[dict[str, Any]]:
         """The rows of a statement, run as the panel's role."""
         with self.session(call.database) as session:
-            return session.execute(call.render()).fetchall()
+            return rows_of(session, call.render())
 
     def control(self, directory: str | None = None) -> ControlData:
         """What the control file says; the server need not run. Raises: ToolFailed, facts.Unreadable."""
@@ -244,9 +264,9 @@ class InstanceHandle:
         self._succeeded(finished, _("%(name)s did not stop: %(error)s"))
         return parse_controldata(finished.stdout)
 
-    def end_senders(self, pids: Sequence[int]) -> None:
+    def end_senders(self) -> None:
         """End WAL senders that a stopping server waits for."""
-        self._change(commands.end_senders(self.spec, pids), _("The WAL senders of %(name)s could not be ended: %(error)s"))
+        self._change(commands.end_senders(self.spec), _("The WAL senders of %(name)s could not be ended: %(error)s"))
 
     def stop(self, mode: StopMode = "fast", seconds: int = 60) -> None:
         self._change(commands.pg_ctl_stop(self.spec, mode, seconds), _("%(name)s did not stop: %(error)s"), seconds + 10)

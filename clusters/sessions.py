@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import psycopg
 from django.utils.translation import gettext_noop as _
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from clusters.hosts.machine import HostError, Machine
@@ -29,40 +30,55 @@ class StatementFailed(HostError):
     """The instance answered a statement with an error."""
 
 
+def rows_of(session: Session, statement: sql.Composed) -> list[dict[str, Any]]:
+    """Run a statement; its rows, none where it is of a kind that gives none."""
+    cursor = session.execute(statement)
+    return cursor.fetchall() if cursor.description else []
+
+
 @contextmanager
 def panel_session(machine: Machine, spec: InstanceSpec, password: Secret, database: str = SUPERUSER) -> Iterator[Session]:
     """An autocommit session as the panel's role. Raises: InstanceUnreachable, StatementFailed; never a psycopg error."""
-    with machine.forward(spec.address, spec.port) as (host, port):
-        try:
-            with psycopg.connect(
-                host=host,
-                port=port,
-                user=spec.panel_role,
-                password=password.reveal(),
-                dbname=database,
-                connect_timeout=CONNECT_SECONDS,
-                application_name="pgreplica-admin",
-                options=f"-c statement_timeout={STATEMENT_MS}",
-                autocommit=True,
-                row_factory=dict_row,
-            ) as connection:
-                yield connection
-        except psycopg.OperationalError as error:
-            raise InstanceUnreachable(
-                _("%(name)s does not answer at %(address)s:%(port)s: %(error)s"),
-                _("See whether it runs (the cluster page can start it) and what its log says."),
-                name=spec.name,
-                address=spec.address,
-                port=spec.port,
-                error=_first_line(error),
-            ) from error
-        except psycopg.Error as error:
-            raise StatementFailed(
-                _("%(name)s refused a statement: %(error)s"),
-                _("The server's log has the details."),
-                name=spec.name,
-                error=_first_line(error),
-            ) from error
+    with (
+        machine.forward(spec.address, spec.port) as (host, port),
+        answered(spec),
+        psycopg.connect(
+            host=host,
+            port=port,
+            user=spec.panel_role,
+            password=password.reveal(),
+            dbname=database,
+            connect_timeout=CONNECT_SECONDS,
+            application_name="pgreplica-admin",
+            options=f"-c statement_timeout={STATEMENT_MS}",
+            autocommit=True,
+            row_factory=dict_row,
+        ) as connection,
+    ):
+        yield connection
+
+
+@contextmanager
+def answered(spec: InstanceSpec) -> Iterator[None]:
+    """psycopg's errors as the panel's own. Raises: InstanceUnreachable, StatementFailed."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise InstanceUnreachable(
+            _("%(name)s does not answer at %(address)s:%(port)s: %(error)s"),
+            _("See whether it runs (the cluster page can start it) and what its log says."),
+            name=spec.name,
+            address=spec.address,
+            port=spec.port,
+            error=_first_line(error),
+        ) from error
+    except psycopg.Error as error:
+        raise StatementFailed(
+            _("%(name)s refused a statement: %(error)s"),
+            _("The server's log has the details."),
+            name=spec.name,
+            error=_first_line(error),
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

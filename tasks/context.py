@@ -9,9 +9,8 @@ from clusters.hosts.machine import Fence
 from clusters.instances import InstanceHandle
 from clusters.models import Cluster, Instance, Server
 from clusters.secrets import Secret
-from clusters.sessions import Session
 from tasks.failpoints import failpoint
-from tasks.kept import KeptSessions
+from tasks.held import Held
 from tasks.models import Job, JobEvent, JobStep
 from tasks.workflows.step import Canceled
 
@@ -39,16 +38,14 @@ class Context:
         *,
         cancelable: bool = False,
         undoing: bool = False,
-        sessions: KeptSessions | None = None,
-        meters: dict[str, Any] | None = None,
+        held: Held | None = None,
     ) -> None:
-        self.sessions = sessions or KeptSessions()
-        self.meters = {} if meters is None else meters  # what this worker measures through several steps; gone with the worker
         self.job = job
         self.journal = journal
         self.row = row
         self.cancelable = cancelable  # false after the point of no return, and while the step is undone
         self.undoing = undoing
+        self.held = held or Held()  # what this worker holds open through the steps; gone with the worker
 
     # -- what the job is about
 
@@ -153,10 +150,6 @@ class Context:
     def state_of(self, step: str) -> dict[str, Any]:
         """What another step of this job remembers."""
         return dict(self.job.steps.get(name=step).state)
-
-    def session(self, handle: InstanceHandle) -> Session:
-        """A session with the instance that stays open through the steps of this job. Raises: InstanceUnreachable."""
-        return self.sessions.get(handle)
 
     def handle(self, instance: Instance) -> InstanceHandle:
         """The verbs of an instance, which log here and are fenced with this job's token."""

@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 
 from tasks.audit import audit_close
 from tasks.context import Context
+from tasks.held import Held
 from tasks.journal import Journal, Level
-from tasks.kept import KeptSessions
 from tasks.kinds import Status, StepStatus
 from tasks.models import Job, JobStep
 from tasks.workflows import workflow_of
@@ -28,8 +28,7 @@ class Course:
         self.journal = journal
         self.workflow = workflow_of(job.kind)
         self.rows = list(job.steps.order_by("position"))
-        self.sessions = KeptSessions()
-        self.meters: dict[str, Any] = {}
+        self.held = Held()
 
     def __iter__(self) -> Iterator[tuple[Step | PointOfNoReturn, JobStep]]:
         return iter(list(zip(self.workflow.steps, self.rows, strict=True)))
@@ -48,14 +47,7 @@ class Course:
         return any(isinstance(step, PointOfNoReturn) and row.status == StepStatus.DONE for step, row in self)
 
     def context(self, row: JobStep, *, cancelable: bool = False, undoing: bool = False) -> Context:
-        return Context(self.job, self.journal, row, cancelable=cancelable, undoing=undoing, sessions=self.sessions, meters=self.meters)
-
-    def leave(self) -> None:
-        """This worker is done with the job, however it stands: let go of what it held open."""
-        self.sessions.close_all()
-        for meter in self.meters.values():
-            meter.stop()
-        self.meters.clear()
+        return Context(self.job, self.journal, row, cancelable=cancelable, undoing=undoing, held=self.held)
 
     def mark(self, row: JobStep, status: StepStatus, *lines: LogLine, job: dict[str, Any] | None = None, **fields: Any) -> None:
         """Commit the step's new status, these fields of it and these lines. Raises: LeaseLost."""
@@ -109,8 +101,8 @@ class Course:
         result = {key: value for key, value in {**self.job.result, **(result or {})}.items() if key != "rollback"}
         values = {"status": status, "summary": summary, "hint": hint, "result": result, "finished_at": Now(), "lease_until": None}
         last = (LAST_LEVEL.get(status, Level.ERROR), f"Job {status.label}. {summary} {hint}".rstrip(), None)
-        self.journal.commit([*lines, last], steps=steps, job=values, also=lambda: self._close(status, summary), last=True)
+        self.journal.commit([*lines, last], steps=steps, job=values, also=lambda: self._close(status, summary, result), last=True)
 
-    def _close(self, status: Status, summary: str) -> None:
+    def _close(self, status: Status, summary: str, result: dict[str, Any]) -> None:
         if self.job.mutating:
-            audit_close(self.job, status, summary=summary)
+            audit_close(self.job, status, summary=summary, result=result)

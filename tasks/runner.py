@@ -62,7 +62,7 @@ def _work(job_id: int, lease: Lease) -> None:
         try:
             _go(course, lease)
         finally:
-            course.leave()
+            course.held.close()  # this worker is done with the job, however it stands
 
 
 def masker_of(job: Job) -> Masker:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,14 +16,15 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from clusters.forms import REQUEST_FORMS, RequestForm
+from clusters.form_base import RequestForm
+from clusters.forms import REQUEST_FORMS
 from clusters.models import Cluster, Instance, Server
 from tasks.actor import Actor
 from tasks.audit import audit_open
 from tasks.control import job_cancel, job_resume
 from tasks.delivery import enqueue
 from tasks.events import Level, event_append
-from tasks.kinds import KINDS, Kind
+from tasks.kinds import KINDS, Kind, Status
 from tasks.models import Job
 from tasks.plan import PlanStep
 from tasks.refusals import GENERAL, ONE_ACTIVE, Busy, Forbidden, RequestRefused, allow, constraint_of, holder_of, refuse
@@ -160,7 +162,8 @@ def _refusal(error: IntegrityError | ValidationError, form: RequestForm, chosen:
 
 def _prepared(form: RequestForm, chosen: Kind, actor: Actor, key: str | None) -> Job:
     """The job, its target declared and its plan made; not stored yet."""
-    holder = holder_of(form.target.cluster) if chosen.mutating else None
+    at = form.cleaned_data.get("at")
+    holder = holder_of(form.target.cluster) if chosen.mutating and not at else None
     if holder:
         raise Busy(holder)
     target = form.declare()
@@ -178,6 +181,8 @@ def _prepared(form: RequestForm, chosen: Kind, actor: Actor, key: str | None) ->
         source=actor.source,
         reason=form.cleaned_data.get("reason") or "",
         idempotency_key=key,
+        status=Status.SCHEDULED if at else Status.QUEUED,
+        not_before=datetime.fromisoformat(at) if at else None,
     )
     plan_set(job)
     return job
@@ -187,6 +192,9 @@ def _store(job: Job, actor: Actor) -> None:
     job.save(force_insert=True)
     steps_create(job)
     event_append(job, Level.INFO, f"Requested by {actor.name} ({actor.source})." + (f" Reason: {job.reason}" if job.reason else ""))
+    if job.not_before:
+        event_append(job, Level.INFO, f"It waits until {job.not_before.isoformat(timespec='minutes')}, and holds nothing until then.")
     if job.mutating:
-        audit_open(job, actor)
-    transaction.on_commit(partial(enqueue, job.pk))
+        audit_open(job, actor, params=job.params)
+    if job.status == Status.QUEUED:
+        transaction.on_commit(partial(enqueue, job.pk))

@@ -7,7 +7,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_ready
 
-from tasks import delivery, runner, schedule
+from tasks import appointments, delivery, runner, schedule
 
 
 @shared_task(name=delivery.RUN_JOB)
@@ -17,6 +17,7 @@ def run_job(job_id: int) -> None:
 
 @shared_task(name=delivery.SWEEP)
 def sweep() -> None:
+    appointments.queue_due()
     delivery.sweep()
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 from django.utils import timezone
+from psycopg.conninfo import make_conninfo
 
 from clusters.hosts.local import LocalMachine
 from clusters.models import Cluster, Instance, Server
-from clusters.selectors import instance_spec
+from clusters.selectors import connection_string, instance_spec
 from launcher.account import Account
 from tasks.actor import actor_system
 from tasks.models import Job
@@ -60,6 +61,13 @@ class Stage:
     @property
     def base(self) -> Path:
         return Path(self.server.base_directory)
+
+    def dsn(self, cluster: str) -> str:
+        """The application's connection string with every host, which finds the instance that accepts writes."""
+        row = Cluster.objects.get(name=cluster)
+        members = list(row.instances.select_related("server"))
+        string = connection_string(row, members, target_session_attrs="read-write", connect_timeout="2")
+        return make_conninfo(string, password=row.owner_password.reveal())
 
     def connect(self, instance: Instance) -> psycopg.Connection[Any]:
         """A session of the application."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -91,9 +91,9 @@ def pg_ctl_stop(spec: InstanceSpec, mode: StopMode = "fast", timeout: int = 60) 
 
 #: `pg_ctl stop --wait` looks ten times a second; a switchover cannot spare that. The lock file goes last, after the shutdown checkpoint.
 _STOP_AND_READ: Final = (
-    '"$1/pg_ctl" stop --pgdata="$2" --mode=fast --no-wait >&2; end=$(($(date +%s) + $3)); '
-    'while [ -e "$2/postmaster.pid" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.005; done; '
-    '[ ! -e "$2/postmaster.pid" ] || exit 9; "$1/pg_controldata" --pgdata="$2"'
+    'if "$1/pg_ctl" stop --pgdata="$2" --mode=fast --no-wait >&2; then end=$(($(date +%s) + $3)); '
+    'while [ -e "$2/postmaster.pid" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.005; done; fi; '
+    'if [ -e "$2/postmaster.pid" ] && "$1/pg_ctl" status --pgdata="$2" >&2; then exit 9; fi; "$1/pg_controldata" --pgdata="$2"'
 )
 #: What `stop_and_read` exits with when the server had not stopped in time.
 STILL_RUNNING: Final = 9
@@ -110,14 +110,14 @@ def stop_and_read(spec: InstanceSpec, seconds: int) -> Command:
 
 #: Ends processes of replication that a stopping server still waits for: only children of that server are touched.
 _END_SENDERS: Final = (
-    'parent=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) || exit 0; shift; '
-    'for pid in "$@"; do [ "$(ps -o ppid= -p "$pid" | tr -d " ")" != "$parent" ] || kill -s TERM "$pid"; done'
+    'parent=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) || exit 0; { ps -eo pid=,ppid=,args= 2>/dev/null || ps -o pid,ppid,args; } | '
+    'while read -r pid ppid args; do case $ppid:$args in "$parent":*walsender*) kill -s TERM "$pid";; esac; done'
 )
 
 
-def end_senders(spec: InstanceSpec, pids: Sequence[int]) -> Command:
-    """Ends WAL senders by their process numbers: a server that stops waits for a standby that does not answer any more."""
-    argv = ("sh", "-c", _END_SENDERS, "pgreplica", spec.data_directory, *map(str, pids))
+def end_senders(spec: InstanceSpec) -> Command:
+    """Ends the WAL senders of a server that cannot stop, since it waits for a standby that does not answer any more."""
+    argv = ("sh", "-c", _END_SENDERS, "pgreplica", spec.data_directory)
     return Command(argv, purpose=f"End the WAL senders that {spec.name} waits for")
 
 

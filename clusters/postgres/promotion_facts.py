@@ -31,6 +31,11 @@ FLAGS: Final[tuple[Flag, ...]] = (
 )
 
 
+#: How it is known that the old primary accepts no writes: its server was asked and it is stopped; a person has confirmed it;
+#: too few standbys are left that could acknowledge its commits; or it is not known.
+Fence = Literal["stopped", "confirmed", "quorum", "none"]
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What was seen around an instance, on its server. None and "" mean that nobody could tell."""
@@ -69,11 +74,22 @@ class MemberFacts:
     upstream: str | None = None  # as declared; the name of the instance it follows
     slot: str | None = None  # its slot on its upstream
     quarantined: bool = False
-    facts: InstanceFacts | None = None  # None: it did not answer
-    error: str = ""  # why it did not
+    facts: InstanceFacts | None = None  # None: it did not answer; where an error is told too, they are of an earlier look
+    error: str = ""  # why it did not answer
     around: Surroundings = Surroundings()
     age_seconds: float | None = 0.0  # since it was looked at; None: never
     cascaded: bool = False  # it follows another standby
+    history: tuple[tuple[int, Lsn], ...] = ()  # of its timeline: each ancestor, and where it was left; empty: not read
+
+    @property
+    def now(self) -> InstanceFacts | None:
+        """What it answered; None where it did not, whatever an earlier look had seen."""
+        return None if self.error else self.facts
+
+    @property
+    def place(self) -> tuple[int, Lsn]:
+        """How far its WAL reaches: first the timeline, then the position on it."""
+        return (self.facts.timeline, self.facts.lsn) if self.facts else (0, Lsn(0))
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,27 @@ class PromotionFacts:
     system_identifier: str = ""  # as recorded; empty: not recorded yet
     sync_mode: Literal["async", "first", "any"] = "async"
     sync_count: int = 0
+    fence: Fence = "none"  # what keeps the old primary from accepting writes
+    primary_end: Lsn | None = None  # where the old primary's WAL ends, read after it had stopped; None: not known
     limits: PromotionLimits = PromotionLimits()
+
+    @property
+    def loss_known(self) -> bool:
+        """Whether `last_known` is the end of the old primary's WAL, and not only the last that was seen of it."""
+        return self.primary_end is not None
+
+    @property
+    def primary_now(self) -> InstanceFacts | None:
+        return self.primary.now if self.primary else None
+
+    @property
+    def primary_then(self) -> InstanceFacts | None:
+        """What was last seen of the primary, be it long ago."""
+        return self.primary.facts if self.primary else None
+
+    @property
+    def primary_name(self) -> str:
+        return self.primary.name if self.primary else "-"
 
     @property
     def members(self) -> Iterator[MemberFacts]:
@@ -127,12 +163,55 @@ def behind_primary(facts: PromotionFacts) -> int | None:
 
 
 def last_known(facts: PromotionFacts) -> Lsn | None:
-    """How far the primary's WAL is known to reach: by its own last look, and by what it told each standby since."""
+    """How far the primary's WAL is known to reach: read after its end, or by its last look and by what it told each standby since."""
+    if facts.primary_end is not None:
+        return facts.primary_end
     known = [facts.primary.facts.lsn] if facts.primary and facts.primary.facts else []
     for member in (facts.candidate, *facts.siblings):
-        receiver = member.facts.receiver if member.facts else None
-        if receiver and receiver.upstream_lsn and not member.cascaded:
-            known.append(receiver.upstream_lsn)
-        if member.facts and not member.quarantined:
-            known.append(member.facts.lsn)
+        if member.facts is None or member.quarantined or off_branch(member, facts.candidate):
+            continue
+        receiver = member.facts.receiver
+        known += [member.facts.lsn]
+        known += [receiver.upstream_lsn] if receiver and receiver.upstream_lsn and not member.cascaded else []
     return max(known, default=None)
+
+
+def loss_bytes(facts: PromotionFacts) -> int | None:
+    """WAL in bytes that the primary is known to have had and the candidate has not; None where it cannot be told."""
+    known = last_known(facts)
+    return None if known is None or facts.candidate.facts is None else max(0, known - facts.candidate.facts.lsn)
+
+
+def off_branch(one: MemberFacts, other: MemberFacts) -> bool:
+    """Whether the two have WAL that does not fit together: one of them left the other's timeline before its end, or never had it.
+
+    Numbers alone do not tell; where the history was not read, nobody is accused.
+    """
+    older, newer = sorted((one, other), key=lambda member: member.place)
+    if older.facts is None or newer.facts is None or older.facts.timeline == newer.facts.timeline or not newer.history:
+        return False
+    left_at = dict(newer.history).get(older.facts.timeline)
+    return left_at is None or older.facts.lsn > left_at
+
+
+def sync_candidates(facts: PromotionFacts) -> list[MemberFacts]:
+    """Those whose acknowledgement a commit on the primary may have waited for: its direct standbys, without those in quarantine."""
+    direct = [member for member in (facts.candidate, *facts.siblings) if not member.cascaded]
+    usable = [member for member in direct if not member.quarantined]
+    return usable if len(usable) >= facts.sync_count else direct
+
+
+def quorum_seen(facts: PromotionFacts) -> bool:
+    """Whether every acknowledged commit is on a standby that answers (safety.md 3(c).2): W of N had to have each, N-W+1 answer."""
+    if facts.sync_mode == "async":
+        return False
+    known = sync_candidates(facts)
+    answering = [member for member in known if member.now]
+    return len(answering) >= len(known) - facts.sync_count + 1
+
+
+def ahead_of_candidate(facts: PromotionFacts) -> list[MemberFacts]:
+    """The standbys that answer and have more WAL than the candidate, the most advanced first."""
+    usable = [member for member in facts.siblings if member.now and member.now.in_recovery and not member.quarantined]
+    ahead = [member for member in usable if member.place > facts.candidate.place]
+    return sorted(ahead, key=lambda member: member.place, reverse=True)

@@ -229,13 +229,29 @@ def objects_call(spec: InstanceSpec) -> Call:
 
 WRITE_MARKER: Final = Statement(
     "write_marker",
-    "Write a marker on the primary; no row comes back where a higher epoch stands",
+    "Write a marker on the primary, waiting for no standby; no row comes back where a higher epoch stands",
+    "WITH commits AS MATERIALIZED (SELECT set_config('synchronous_commit', 'local', true)) "
     "INSERT INTO pgreplica.marker (id, epoch, token) "
-    "SELECT {id}, {epoch}, {token} WHERE NOT EXISTS (SELECT FROM pgreplica.marker WHERE epoch > {epoch}) "
+    "SELECT {id}, {epoch}, {token} FROM commits WHERE NOT EXISTS (SELECT FROM pgreplica.marker WHERE epoch > {epoch}) "
     "ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, token = excluded.token, written_at = clock_timestamp() "
     "RETURNING epoch, token, written_at",
 )
 READ_MARKER: Final = Statement("read_marker", "Read a marker back", "SELECT epoch, token, written_at FROM pgreplica.marker WHERE id = {id}")
+LOCAL_COMMITS: Final = Statement(
+    "local_commits",
+    "Let the marker of a promotion wait for no standby: none can follow yet",
+    "SET synchronous_commit = local",
+)
+MAKE_CANARY_TABLE: Final = Statement(
+    "make_canary_table",
+    "Make the table of the canary writer",
+    "CREATE TABLE IF NOT EXISTS pgreplica.canary (job bigint, number bigint, PRIMARY KEY (job, number))",
+)
+WRITE_CANARY: Final = Statement(
+    "write_canary", "Write a row as an application would", "INSERT INTO pgreplica.canary (job, number) VALUES ({job}, {number})"
+)
+READ_CANARY: Final = Statement("read_canary", "Read which rows are there", "SELECT number FROM pgreplica.canary WHERE job = {job}")
+FORGET_CANARY: Final = Statement("forget_canary", "Take the canary's rows away", "DELETE FROM pgreplica.canary WHERE job = {job}")
 HIGHEST_EPOCH: Final = Statement(
     "highest_epoch", "Read the highest epoch that was ever written", "SELECT coalesce(max(epoch), 0) AS epoch FROM pgreplica.marker"
 )

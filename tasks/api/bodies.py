@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, cr
 from pydantic_core import CoreSchema
 
 from clusters.form_fields import LinesField, SettingsField
-from clusters.forms import SentenceForm
+from clusters.form_base import SentenceForm
 
 _TEXT: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
 _LINES: dict[str, Any] = {"type": "array", "items": {"type": "string"}}

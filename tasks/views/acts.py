@@ -15,7 +15,8 @@ from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from clusters.forms import REQUEST_FORMS, InstanceRequest, ServerRequest
+from clusters.form_base import InstanceRequest, ServerRequest
+from clusters.forms import REQUEST_FORMS
 from clusters.models import Cluster, Instance, ReplicationPair, Server
 from tasks.kinds import KINDS, Kind
 from tasks.models import Job

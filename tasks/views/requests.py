@@ -21,7 +21,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from clusters.form_fields import SecretField
-from clusters.forms import REQUEST_FORMS, RequestForm
+from clusters.form_base import RequestForm
+from clusters.forms import REQUEST_FORMS
 from clusters.models import Instance
 from tasks.actor import actor_of
 from tasks.kinds import KINDS, Kind

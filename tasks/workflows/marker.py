@@ -21,10 +21,15 @@ MARKER_ROWS: Final = 64
 ARRIVAL_SECONDS: Final = 30.0
 
 
+def marker_call(job_id: int, epoch: int, token: str) -> Call:
+    """Writes a job's marker. No row comes back where a higher epoch stands."""
+    return Call(WRITE_MARKER, {}, {"id": _row(job_id), "epoch": epoch, "token": token})
+
+
 def marker_write(ctx: Context, primary: InstanceHandle) -> str:
     """Write a new marker; its token."""
     token = f"{ctx.job.pk}-{secrets.token_hex(4)}"
-    if not primary.execute(_write(_row(ctx.job.pk), ctx.cluster.epoch, token)):
+    if not primary.execute(marker_call(ctx.job.pk, ctx.cluster.epoch, token)):
         raise StepFailed(
             f"{primary.spec.name} holds a marker of a higher epoch than {ctx.cluster.epoch}: another panel has acted.",
             "Do nothing more from here. Compare with the other panel, or restore the newest copy of this panel's database.",
@@ -54,7 +59,7 @@ def marker_arrived(ctx: Context, standby: InstanceHandle, token: str) -> float:
 
 
 def marker_plan(writer: InstanceSpec, reader: InstanceSpec, epoch: int) -> Iterator[PlanItem]:
-    yield from planned(writer, _write(1, epoch, f"{JOB_NUMBER}-…"))
+    yield from planned(writer, marker_call(0, epoch, f"{JOB_NUMBER}-…"))
     yield from planned(reader, _read(1))
 
 
@@ -68,10 +73,6 @@ def _token(handle: InstanceHandle, row: int) -> str | None:
     except HostError:  # it does not answer (yet): then the row is not read there, and that is the answer
         return None
     return str(rows[0]["token"]) if rows else None
-
-
-def _write(row: int, epoch: int, token: str) -> Call:
-    return Call(WRITE_MARKER, {}, {"id": row, "epoch": epoch, "token": token})
 
 
 def _read(row: int) -> Call:

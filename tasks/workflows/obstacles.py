@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from clusters.postgres.rules import Obstacle
 from tasks.context import Context
 from tasks.workflows.step import Refused
 
 
-def obstacles_heeded(ctx: Context, obstacles: Sequence[Obstacle]) -> None:
-    """Warn of those that only warn. Raises: Refused when one blocks, or needs a flag (no kind of job of this release takes one)."""
-    if any(obstacle.severity != "warns" for obstacle in obstacles):
+def obstacles_heeded(ctx: Context, obstacles: Sequence[Obstacle], flags: Collection[str] = ()) -> None:
+    """Warn of those that only warn, and of those that the request allows by their flag. Raises: Refused with all, when any is left."""
+    allowed = [obstacle for obstacle in obstacles if obstacle.severity == "flag" and obstacle.name in flags]
+    if any(obstacle.severity != "warns" and obstacle not in allowed for obstacle in obstacles):
         raise Refused(obstacles)
     for obstacle in obstacles:
-        ctx.warn(f"{obstacle.sentence} {obstacle.cure}")
+        said = f"Allowed by the flag {obstacle.name}: " if obstacle in allowed else ""
+        ctx.warn(f"{said}{obstacle.sentence} {obstacle.cure}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from clusters.models import Instance
+from clusters.models import Cluster, Instance
 from clusters.models.cluster import Lifecycle
 from clusters.postgres import commands
 from clusters.postgres.commands import Command
@@ -31,6 +31,30 @@ def planned_members(request: PlanRequest) -> list[InstanceSpec]:
     instance = planned_instance(request)
     rows = instance.cluster.instances.filter(lifecycle=Lifecycle.READY).exclude(pk=instance.pk).select_related("server", "cluster")
     return [instance_spec(row) for row in rows.order_by("role", "name")]
+
+
+def planned_cluster(request: PlanRequest) -> Cluster:
+    if request.cluster is None:
+        raise LookupError("this plan needs a cluster")
+    return request.cluster
+
+
+def planned_rows(request: PlanRequest) -> list[InstanceSpec]:
+    """Every finished member of the cluster, the declared primary first."""
+    rows = planned_cluster(request).instances.filter(lifecycle=Lifecycle.READY).select_related("server", "cluster")
+    return [instance_spec(row) for row in rows.order_by("role", "name")]
+
+
+def planned_primary(request: PlanRequest) -> InstanceSpec:
+    """The declared primary."""
+    return next(spec for spec in planned_rows(request) if spec.role == "primary")
+
+
+def planned_siblings(request: PlanRequest) -> list[InstanceSpec]:
+    """The other standbys that follow the primary or the candidate (the job's instance)."""
+    specs = planned_rows(request)
+    sources = {planned_instance(request).name, *(spec.name for spec in specs if spec.role == "primary")}
+    return [spec for spec in specs if spec.name not in sources and spec.upstream and spec.upstream.name in sources]
 
 
 def planned(spec: InstanceSpec, *what: Command | Call | File | str) -> Iterator[PlanItem]:

@@ -1,0 +1,97 @@
+"""A fresh look at the members of a cluster, for the rules about promotions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clusters import services
+from clusters.hosts.machine import HostError
+from clusters.instances import InstanceHandle
+from clusters.models import Instance
+from clusters.models.cluster import Lifecycle
+from clusters.postgres import commands
+from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts, Surroundings
+from clusters.postgres.spec import Upstream
+from tasks.context import Context
+from tasks.workflows.observing import instance_observed
+
+
+def members_ready(ctx: Context) -> list[Instance]:
+    """The finished instances of the cluster, the declared primary first."""
+    rows = ctx.cluster.instances.filter(lifecycle=Lifecycle.READY).select_related("server", "cluster", "pair__upstream")
+    return list(rows.order_by("role", "name"))  # "primary" sorts before "standby"
+
+
+def promotion_facts(ctx: Context, candidate: Instance, *, logins: bool = True) -> PromotionFacts:
+    """Look at every member now, put down what was seen, and give it to the rules.
+
+    `logins`: try a real replication login to the candidate from the place of everybody who would follow it.
+    """
+    rows = members_ready(ctx)
+    seen = {row.pk: member_looked(ctx, row) for row in rows}
+    facts = PromotionFacts(
+        candidate=seen[candidate.pk],
+        primary=next((seen[row.pk] for row in rows if row.role == Instance.Role.PRIMARY), None),
+        siblings=tuple(seen[row.pk] for row in rows if row.pk != candidate.pk and row.role != Instance.Role.PRIMARY),
+        epoch=ctx.cluster.epoch,
+        system_identifier=ctx.cluster.system_identifier,
+        sync_mode=ctx.cluster.sync_mode,  # type: ignore[arg-type]  # a choice of the field
+        sync_count=ctx.cluster.sync_count,
+    )
+    if not logins:
+        return facts
+    tried = logins_tried(ctx, candidate, [row for row in rows if row.name in facts.followers])
+    around = replace(facts.candidate.around, logins=tried)
+    services.instance_record_surroundings(candidate, around.as_row())
+    return replace(facts, candidate=replace(facts.candidate, around=around))
+
+
+def member_looked(ctx: Context, row: Instance) -> MemberFacts:
+    """One member as it is now; what was seen is put down."""
+    handle = ctx.handle(row)
+    look = instance_observed(handle)
+    around = _surroundings(handle)
+    services.instance_record_surroundings(row, around.as_row())
+    pair = getattr(row, "pair", None)
+    return MemberFacts(
+        name=row.name,
+        server=row.server.name,
+        role="primary" if row.role == Instance.Role.PRIMARY else "standby",
+        upstream=pair.upstream.name if pair else None,
+        slot=pair.slot if pair else None,
+        quarantined=row.quarantined_at is not None,
+        facts=look.facts,
+        error=look.error,
+        around=around,
+        cascaded=pair is not None and pair.upstream.role != Instance.Role.PRIMARY,
+    )
+
+
+def logins_tried(ctx: Context, candidate: Instance, followers: list[Instance]) -> dict[str, str]:
+    """Whether each of them gets in to the candidate as the replication role from its own server: name -> "" or the answer."""
+    target = ctx.handle(candidate).spec
+    answers = {}
+    for row in followers:
+        spec = replace(ctx.handle(row).spec, upstream=Upstream(target.name, target.address, target.port, "unused"))
+        try:
+            finished = ctx.handle(row).machine.run(commands.replication_login(spec).argv, env=commands.ENGLISH, timeout=30)
+        except HostError as error:
+            answers[row.name] = error.what
+        else:
+            answers[row.name] = "" if finished.ok else (finished.stderr.strip() or f"exit status {finished.returncode}")[-500:]
+    return answers
+
+
+def _surroundings(handle: InstanceHandle) -> Surroundings:
+    """What its server tells around the instance; nothing where the server does not answer."""
+    try:
+        facts = handle.machine.facts()
+        return Surroundings(
+            epoch=handle.epoch(),
+            fenced=handle.fenced(),
+            free_bytes=handle.machine.free_bytes(handle.spec.data_directory),
+            machine=str(facts["machine"]),
+            libc=str(facts["libc"]),
+        )
+    except HostError:  # that it does not answer is told by the look at the instance itself
+        return Surroundings()

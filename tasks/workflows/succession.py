@@ -1,0 +1,101 @@
+"""What ends a change of the primary: everybody streams from the new one, nobody keeps a slot for nothing, and it is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from clusters.hosts.machine import HostError
+from clusters.models import Instance, ReplicationPair
+from clusters.selectors import instance_spec
+from tasks.context import Context
+from tasks.plan import PlanItem, PlanRequest
+from tasks.workflows.judging import Marker, pair_judged
+from tasks.workflows.looking import members_ready
+from tasks.workflows.marker import marker_plan, marker_seen, marker_write
+from tasks.workflows.observing import instance_observed, streaming_awaited
+from tasks.workflows.planning import planned_cluster
+from tasks.workflows.slots import drop_call
+from tasks.workflows.step import StepFailed
+
+ARRIVAL_SECONDS = 30.0
+
+
+def slots_tidied(ctx: Context) -> str:
+    """Drop slots that belong to nobody any more"""
+    dropped = []
+    for row in members_ready(ctx):
+        handle = ctx.handle(row)
+        if row.quarantined_at is not None or not handle.is_running():
+            continue
+        ours = set(ReplicationPair.objects.filter(standby__cluster=ctx.cluster).values_list("slot", flat=True))
+        owned = set(ReplicationPair.objects.filter(upstream=row).values_list("slot", flat=True))
+        seen = handle.observe().slots
+        idle = [slot.name for slot in seen if slot.name in ours - owned and slot.type == "physical" and not slot.active]
+        if idle:
+            handle.superuser_run([drop_call(name) for name in idle])
+            dropped += [f"{name} on {row.name}" for name in idle]
+    return f"Dropped: {', '.join(dropped)}." if dropped else "Every slot has its owner."
+
+
+def cluster_verified(ctx: Context) -> str:
+    """See that exactly one instance accepts writes, that each standby streams from where it should, and that a row arrives there"""
+    _one_primary(ctx)
+    primary = ctx.handle(_fresh(ctx.instance))
+    streaming, troubled = [], []
+    for pair in _pairs(ctx):
+        try:
+            streaming_awaited(ctx, ctx.handle(pair.upstream), ctx.handle(pair.standby), pair.slot)
+            streaming.append(pair)
+        except (StepFailed, HostError) as error:
+            ctx.warn(f"{pair.standby.name}: {error.what} {error.hint}")
+            troubled.append(pair.standby.name)
+    token = marker_write(ctx, primary)
+    verdicts = {pair.standby.name: pair_judged(ctx, pair, _marker(ctx, pair, token, pair in streaming)) for pair in _pairs(ctx)}
+    ctx.result(verdicts=verdicts, not_streaming=troubled)
+    arrived = [name for name, verdict in verdicts.items() if verdict in ("ok", "warning")]
+    sentence = f"{primary.spec.name} alone accepts writes" + (f"; {', '.join(arrived)} replicate from it." if arrived else ".")
+    return f"{sentence} Not replicating: {', '.join(troubled)}." if troubled else sentence
+
+
+def succession_summary(ctx: Context) -> str:
+    """One sentence for the job: who is the primary, how long nobody could write, who does not follow."""
+    result = ctx.job.result
+    sentence = f"{result['new_primary']} is the primary of {result['cluster']} on timeline {result['timeline']}"
+    if result.get("write_gap_ms") is not None:
+        sentence += f"; nobody could write for {result['write_gap_ms']} ms"
+    troubled = result.get("not_streaming") or []
+    return f"{sentence}." if not troubled else f"{sentence}. Not replicating yet: {', '.join(troubled)}."
+
+
+def verify_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    rows = planned_cluster(request).instances.filter(lifecycle="ready").select_related("server", "cluster").order_by("name")
+    specs = [instance_spec(row) for row in rows]
+    assert request.instance is not None
+    new = next(spec for spec in specs if spec.name == request.instance.name)
+    epoch = planned_cluster(request).epoch + 1
+    return [item for spec in specs if spec.name != new.name for item in marker_plan(new, spec, epoch)]
+
+
+def _one_primary(ctx: Context) -> None:
+    looks = {row.name: instance_observed(ctx.handle(row)).facts for row in members_ready(ctx)}
+    writable = [name for name, facts in looks.items() if facts is not None and not facts.in_recovery]
+    if writable != [ctx.instance.name]:
+        raise StepFailed(
+            f"These accept writes: {', '.join(writable) or 'none'}. It should be {ctx.instance.name} alone.",
+            "Stop whichever should not, then resume the job.",
+        )
+
+
+def _pairs(ctx: Context) -> Sequence[ReplicationPair]:
+    sides = ("upstream__server", "upstream__cluster", "standby__server", "standby__cluster")
+    pairs = ReplicationPair.objects.filter(standby__cluster=ctx.cluster, standby__lifecycle="ready", standby__quarantined_at=None)
+    return list(pairs.select_related(*sides).order_by("standby__name"))
+
+
+def _marker(ctx: Context, pair: ReplicationPair, token: str, streams: bool) -> Marker:
+    arrived = streams and marker_seen(ctx, ctx.handle(pair.standby), token, ARRIVAL_SECONDS)
+    return Marker("read" if arrived else "missing")
+
+
+def _fresh(row: Instance) -> Instance:
+    return Instance.objects.select_related("server", "cluster").get(pk=row.pk)

@@ -1,0 +1,90 @@
+"""Applications beside a story: they write through the cluster's connection string and remember what was acknowledged."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import psycopg
+
+CONNECT_SECONDS = 2
+
+
+class Writers:
+    """So many threads, each with a session that was opened before anything happens; a broken session is replaced by a new one.
+
+    Rows are numbered per writer in the table `written (writer, number)`. A row counts as acknowledged when the INSERT,
+    in autocommit, came back without an error or a warning.
+    """
+
+    def __init__(self, dsn: str, count: int = 8, pause: float = 0.002) -> None:
+        self.dsn = dsn
+        self.pause = pause
+        self.acknowledged: list[list[int]] = [[] for _ in range(count)]
+        self.moments: list[float] = []
+        self.ended = threading.Event()
+        self.threads = [threading.Thread(target=self._write, args=(writer,), daemon=True) for writer in range(count)]
+
+    def __enter__(self) -> Writers:
+        with self.session() as session:
+            session.execute("CREATE TABLE IF NOT EXISTS written (writer int, number bigint, PRIMARY KEY (writer, number))")
+        for thread in self.threads:
+            thread.start()
+        self.wait_until(lambda: all(self.acknowledged), "every writer has written")
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.ended.set()
+        for thread in self.threads:
+            thread.join(30)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.acknowledged))
+
+    def session(self) -> psycopg.Connection:
+        return psycopg.connect(self.dsn, autocommit=True, connect_timeout=CONNECT_SECONDS)
+
+    def go_on(self, rows: int = 50, seconds: float = 30.0) -> None:
+        """Wait until so many more rows are acknowledged: applications work again."""
+        before = self.count
+        self.wait_until(lambda: self.count >= before + rows, f"{rows} more rows were acknowledged", seconds)
+
+    def gap(self) -> float:
+        """The longest time in seconds in which nothing was acknowledged to anybody."""
+        moments = sorted(self.moments)
+        return max((after - before for before, after in pairwise(moments)), default=0.0)
+
+    def lost(self) -> set[tuple[int, int]]:
+        """(writer, number) of each acknowledged row that the cluster does not have. Stops the writing."""
+        self.__exit__()
+        with self.session() as session:
+            found = set(session.execute("SELECT writer, number FROM written").fetchall())
+        told = {(writer, number) for writer, numbers in enumerate(self.acknowledged) for number in numbers}
+        return told - found
+
+    def wait_until(self, true: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, f"waited {seconds} s in vain until {what}"
+            time.sleep(0.01)
+
+    def _write(self, writer: int) -> None:
+        number = 0
+        while not self.ended.is_set():
+            try:
+                with self.session() as session:
+                    warned: list[object] = []
+                    session.add_notice_handler(warned.append)
+                    while not self.ended.is_set():
+                        number += 1
+                        session.execute("INSERT INTO written (writer, number) VALUES (%s, %s)", (writer, number))
+                        if not warned:  # a commit whose wait was cancelled is not acknowledged
+                            self.acknowledged[writer].append(number)
+                            self.moments.append(time.monotonic())
+                        warned.clear()
+                        time.sleep(self.pause)
+            except psycopg.Error:  # the application tries again: that is the gap
+                time.sleep(0.005)
