@@ -128,11 +128,14 @@ class InstanceFacts(_Row):
     receiver: ReceiverRow | None = None
     base_backups: int = 0
     prepared_transactions: int = 0
+    long_transaction_seconds: float = 0.0  # a primary's: age of the oldest open transaction of a client
+    archive_waiting: int | None = None  # WAL files that wait to be archived; None: not asked
     checksum_failures: int = 0
     tablespaces: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)  # in the units of pg_settings
     pending_restart: tuple[str, ...] = ()
     altered_settings: tuple[str, ...] = ()  # by ALTER SYSTEM: they outdo the panel's files
+    weak_sync: tuple[str, ...] = ()  # "role app", "database shop", ...: their synchronous_commit is below on
     collation_mismatches: tuple[str, ...] = ()  # databases; never on PostgreSQL 14
     size_bytes: int | None = None  # None: not asked for
 

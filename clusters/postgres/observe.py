@@ -17,20 +17,24 @@ SETTINGS: Final = (
     "data_directory",
     "full_page_writes",
     "hot_standby",
+    "hot_standby_feedback",
     "max_connections",
     "max_locks_per_transaction",
     "max_prepared_transactions",
     "max_replication_slots",
     "max_slot_wal_keep_size",
     "max_wal_senders",
+    "max_wal_size",
     "max_worker_processes",
     "primary_slot_name",
     "recovery_min_apply_delay",
+    "synchronous_commit",
     "synchronous_standby_names",
     "wal_keep_size",
     "wal_level",
     "wal_log_hints",
     "wal_segment_size",
+    "wal_sender_timeout",
 )
 
 _WHO: Final[LiteralString] = """
@@ -75,6 +79,14 @@ _REPLICATION: Final[LiteralString] = """
         FROM pg_catalog.pg_stat_wal_receiver) AS receiver),
     'base_backups', (SELECT count(*) FROM pg_catalog.pg_stat_progress_basebackup)"""
 
+# What a stop of the primary would cut or wait for. A directory is read only where files can lie in it.
+_OPEN: Final[LiteralString] = """
+    'long_transaction_seconds', CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE (
+        SELECT greatest(0, coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - min(xact_start)), 0))::float8
+        FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()) END,
+    'archive_waiting', CASE WHEN pg_catalog.current_setting('archive_mode') = 'off' THEN 0 ELSE (
+        SELECT count(*) FROM pg_catalog.pg_ls_archive_statusdir() WHERE name LIKE '%.ready') END"""
+
 _REST: Final[LiteralString] = """
     'prepared_transactions', (SELECT count(*) FROM pg_catalog.pg_prepared_xacts),
     'checksum_failures', (SELECT coalesce(sum(checksum_failures), 0)::bigint FROM pg_catalog.pg_stat_database),
@@ -82,6 +94,15 @@ _REST: Final[LiteralString] = """
         WHERE spcname NOT IN ('pg_default', 'pg_global')),
     'settings', (SELECT json_object_agg(name, setting) FROM pg_catalog.pg_settings WHERE name = ANY ({settings}::text[])),
     'pending_restart', (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pg_catalog.pg_settings WHERE pending_restart),
+    'weak_sync', (SELECT coalesce(json_agg(DISTINCT place), '[]') FROM (
+        SELECT CASE WHEN setrole <> 0 AND setdatabase <> 0 THEN 'role ' || rolname || ' in database ' || datname
+                    WHEN setrole <> 0 THEN 'role ' || rolname
+                    WHEN setdatabase <> 0 THEN 'database ' || datname ELSE 'roles without a value of their own' END AS place
+        FROM pg_catalog.pg_db_role_setting
+        LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = setrole LEFT JOIN pg_catalog.pg_database AS base ON base.oid = setdatabase,
+        unnest(setconfig) AS item
+        WHERE split_part(lower(item), '=', 1) = 'synchronous_commit'
+          AND lower(split_part(item, '=', 2)) NOT IN ('on', 'remote_apply', 'true', 'yes', '1')) AS weak WHERE place IS NOT NULL),
     'altered_settings', (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pg_catalog.pg_settings
         WHERE sourcefile LIKE '%postgresql.auto.conf'),
     'size_bytes', CASE WHEN {with_size} THEN
@@ -94,12 +115,12 @@ _COLLATION: Final[LiteralString] = """
 OBSERVE: Final = Statement(
     "observe",
     "Look at the instance (PostgreSQL 15 and later)",
-    "SELECT json_build_object(" + ",".join((_WHO, _WHERE, _REPLICATION, _REST, _COLLATION)) + ") AS facts",
+    "SELECT json_build_object(" + ",".join((_WHO, _WHERE, _REPLICATION, _OPEN, _REST, _COLLATION)) + ") AS facts",
 )
 OBSERVE_14: Final = Statement(
     "observe_14",
     "Look at the instance (PostgreSQL 14, which keeps no collation version of a database)",
-    "SELECT json_build_object(" + ",".join((_WHO, _WHERE, _REPLICATION, _REST)) + ") AS facts",
+    "SELECT json_build_object(" + ",".join((_WHO, _WHERE, _REPLICATION, _OPEN, _REST)) + ") AS facts",
 )
 
 

@@ -2,16 +2,22 @@
 
 from clusters.postgres.clone_facts import CloneFacts, TargetState
 from clusters.postgres.clone_rules import CLONE_RULES, clone_obstacles
+from clusters.postgres.failover_rules import FAILOVER_RULES, best_candidate, failover_obstacles
 from clusters.postgres.obstacles import Obstacle, Severity, size
 from clusters.postgres.place_rules import PLACE_RULES, PlaceFacts, place_obstacles
+from clusters.postgres.promote_rules import PROMOTE_RULES, promote_obstacles
 from clusters.postgres.settings import PARITY
+from clusters.postgres.switchover_rules import SWITCHOVER_RULES, switchover_obstacles
 from clusters.postgres.verify_facts import Limits, MarkerState, VerifyFacts, lag_bytes, lag_seconds
 from clusters.postgres.verify_rules import VERIFY_RULES, Verdict, verdict, verify_findings
 
 __all__ = [
     "CLONE_RULES",
+    "FAILOVER_RULES",
     "PARITY",
     "PLACE_RULES",
+    "PROMOTE_RULES",
+    "SWITCHOVER_RULES",
     "VERIFY_RULES",
     "CloneFacts",
     "Limits",
@@ -22,11 +28,15 @@ __all__ = [
     "TargetState",
     "Verdict",
     "VerifyFacts",
+    "best_candidate",
     "clone_obstacles",
+    "failover_obstacles",
     "lag_bytes",
     "lag_seconds",
     "place_obstacles",
+    "promote_obstacles",
     "size",
+    "switchover_obstacles",
     "verdict",
     "verify_findings",
 ]

@@ -84,6 +84,21 @@ def it_observes_a_healthy_pair(pair):
     assert facts.InstanceFacts.from_row(found.standby.as_row()) == found.standby
 
 
+def it_sees_the_oldest_open_transaction_of_a_client(pair):
+    assert pair.observe(pair.alpha).long_transaction_seconds < 1
+    with pair.connect(pair.alpha, OWNER, DATABASE, OWNER_PASSWORD) as session, session.transaction():
+        session.execute("SELECT 1")
+        seen = until(lambda: (age := pair.observe(pair.alpha).long_transaction_seconds) > 0.05 and age, "the transaction is seen")
+        assert pair.observe(pair.alpha).long_transaction_seconds > seen
+    assert pair.observe(pair.beta).long_transaction_seconds == 0
+
+
+def it_may_count_what_waits_to_be_archived(pair):
+    assert pair.observe(pair.alpha).archive_waiting == 0
+    with pair.connect(pair.alpha, "pgreplica_panel", "postgres", PANEL_PASSWORD) as session:
+        assert session.execute("SELECT count(*) AS files FROM pg_ls_archive_statusdir()").fetchall() == [{"files": 0}]
+
+
 def it_finds_nothing_against_a_second_clone(pair):
     until(lambda: look(pair).streaming, "beta streams")
     for source in (pair.alpha, pair.beta):
