@@ -161,7 +161,7 @@ class SecretField(CheckedField):
 class LinesField(NamedField):
     """A list of texts: a JSON list, or a text with one a line (or separated by commas)."""
 
-    widget = forms.Textarea
+    widget: type[forms.Widget] = forms.Textarea
 
     def __init__(self, check: Callable[[str, str], str], **options: Any) -> None:
         self.check = check

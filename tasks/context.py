@@ -118,6 +118,12 @@ class Context:
         self.job.result = {**self.job.result, **values}
         self.journal.remember_job(result=self.job.result)
 
+    def choose(self, instance: Instance) -> None:
+        """The instance that the job acts on from here on, where the request left it open. Stored when it returns."""
+        self.job.instance, self.job.instance_name = instance, instance.name
+        self.journal.remember_job(instance_id=instance.pk, instance_name=instance.name)
+        self.journal.flush()
+
     # -- the right to act
 
     def check(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from django.utils import timezone
@@ -22,6 +23,7 @@ from tasks.models import Job
 from tasks.runner import run
 from tasks.services import job_request
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 OPERATOR = actor_system("operator", "command")
 
@@ -61,6 +63,15 @@ class Stage:
     @property
     def base(self) -> Path:
         return Path(self.server.base_directory)
+
+    @staticmethod
+    def children(pid: int) -> list[int]:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+    @staticmethod
+    def gone(pids: list[int], seconds: float = 20.0) -> None:
+        """Wait until these processes are gone."""
+        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "they are gone", seconds)
 
     def dsn(self, cluster: str) -> str:
         """The application's connection string with every host, which finds the instance that accepts writes."""

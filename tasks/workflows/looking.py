@@ -10,10 +10,12 @@ from clusters.instances import InstanceHandle
 from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
 from clusters.postgres import commands
+from clusters.postgres.facts import InstanceFacts, Lsn
 from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts, Surroundings
 from clusters.postgres.spec import Upstream
 from tasks.context import Context
 from tasks.workflows.observing import instance_observed
+from tasks.workflows.rejoining import history_of
 
 
 def members_ready(ctx: Context) -> list[Instance]:
@@ -22,14 +24,28 @@ def members_ready(ctx: Context) -> list[Instance]:
     return list(rows.order_by("role", "name"))  # "primary" sorts before "standby"
 
 
-def promotion_facts(ctx: Context, candidate: Instance, *, logins: bool = True) -> PromotionFacts:
+def promotion_facts(ctx: Context, candidate: Instance) -> PromotionFacts:
     """Look at every member now, put down what was seen, and give it to the rules.
 
-    `logins`: try a real replication login to the candidate from the place of everybody who would follow it.
+    Everybody who would follow the candidate tries a real replication login to it, from its own server.
     """
     rows = members_ready(ctx)
+    facts = _facts(ctx, rows, {row.pk: member_looked(ctx, row) for row in rows}, candidate)
+    tried = logins_tried(ctx, candidate, [row for row in rows if row.name in facts.followers])
+    around = replace(facts.candidate.around, logins=tried)
+    services.instance_record_surroundings(candidate, around.as_row())
+    return replace(facts, candidate=replace(facts.candidate, around=around))
+
+
+def promotion_facts_of(ctx: Context, candidates: list[Instance]) -> list[PromotionFacts]:
+    """The same for several candidates from one look, without the logins."""
+    rows = members_ready(ctx)
     seen = {row.pk: member_looked(ctx, row) for row in rows}
-    facts = PromotionFacts(
+    return [_facts(ctx, rows, seen, candidate) for candidate in candidates]
+
+
+def _facts(ctx: Context, rows: list[Instance], seen: dict[int, MemberFacts], candidate: Instance) -> PromotionFacts:
+    return PromotionFacts(
         candidate=seen[candidate.pk],
         primary=next((seen[row.pk] for row in rows if row.role == Instance.Role.PRIMARY), None),
         siblings=tuple(seen[row.pk] for row in rows if row.pk != candidate.pk and row.role != Instance.Role.PRIMARY),
@@ -38,12 +54,6 @@ def promotion_facts(ctx: Context, candidate: Instance, *, logins: bool = True) -
         sync_mode=ctx.cluster.sync_mode,  # type: ignore[arg-type]  # a choice of the field
         sync_count=ctx.cluster.sync_count,
     )
-    if not logins:
-        return facts
-    tried = logins_tried(ctx, candidate, [row for row in rows if row.name in facts.followers])
-    around = replace(facts.candidate.around, logins=tried)
-    services.instance_record_surroundings(candidate, around.as_row())
-    return replace(facts, candidate=replace(facts.candidate, around=around))
 
 
 def member_looked(ctx: Context, row: Instance) -> MemberFacts:
@@ -60,11 +70,26 @@ def member_looked(ctx: Context, row: Instance) -> MemberFacts:
         upstream=pair.upstream.name if pair else None,
         slot=pair.slot if pair else None,
         quarantined=row.quarantined_at is not None,
-        facts=look.facts,
+        facts=look.facts or _earlier(row),
         error=look.error,
         around=around,
+        history=_history(handle, look.facts),
         cascaded=pair is not None and pair.upstream.role != Instance.Role.PRIMARY,
     )
+
+
+def _history(handle: InstanceHandle, facts: InstanceFacts | None) -> tuple[tuple[int, Lsn], ...]:
+    """The ancestors of its timeline; none where they cannot be read now."""
+    try:
+        history = history_of(handle, facts.timeline) if facts else None
+    except HostError:
+        return ()
+    return history.parents if history else ()
+
+
+def _earlier(row: Instance) -> InstanceFacts | None:
+    """What was last seen of one that does not answer now."""
+    return InstanceFacts.from_row(row.observed) if row.observed else None
 
 
 def logins_tried(ctx: Context, candidate: Instance, followers: list[Instance]) -> dict[str, str]:
