@@ -22,6 +22,8 @@ from tasks.workflows.place import (
     directories_made,
     directories_plan,
     directories_taken_away,
+    instance_files_plan,
+    instance_files_put,
     place_facts,
     server_started,
     server_stopped,
@@ -64,9 +66,7 @@ def initdb_ended(ctx: Context) -> str:
 
 def files_written(ctx: Context) -> str:
     """Write postgresql.conf, pg_hba.conf and the password files"""
-    handle = ctx.handle(ctx.instance)
-    written = handle.put_files(_files(handle.spec, ctx.cluster))
-    return f"{len(written)} files written below {handle.spec.directory}." if written else "Already so: every file is as it should be."
+    return instance_files_put(ctx.handle(ctx.instance))
 
 
 def roles_made(ctx: Context) -> str:
@@ -131,10 +131,6 @@ def _initdb_directory(spec: InstanceSpec) -> str:
     return spec.pwfile.rpartition("/")[0]
 
 
-def _files(spec: InstanceSpec, cluster: Cluster) -> list[files.File]:
-    return [files.render_superuser_passfile(spec, cluster.superuser_password), *files.files_of(spec, cluster.replication_password)]
-
-
 def _role_calls(spec: InstanceSpec, cluster: Cluster) -> list[statements.Call]:
     return statements.role_calls(spec, cluster.owner_password, cluster.replication_password, cluster.panel_password)
 
@@ -149,11 +145,6 @@ def _initdb_plan(request: PlanRequest) -> Iterable[PlanItem]:
     directory = _initdb_directory(spec)
     made, unmade = made_command(directory, JOB_NUMBER), unmade_command(directory, JOB_NUMBER)
     return planned(spec, made, password, commands.initdb(spec, spec.pwfile), unmade)
-
-
-def _files_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    spec = planned_spec(request)
-    return planned(spec, *_files(spec, planned_instance(request).cluster))
 
 
 def _roles_plan(request: PlanRequest) -> Iterable[PlanItem]:
@@ -181,7 +172,7 @@ WORKFLOW = Workflow(
         Step(server_checked),
         Step(directories_made, undo=directories_taken_away, plan=directories_plan),
         Step(data_directory_made, undo=initdb_ended, plan=_initdb_plan),
-        Step(files_written, plan=_files_plan),
+        Step(files_written, plan=instance_files_plan),
         Step(server_started, undo=server_stopped, plan=start_plan),
         Step(roles_made, plan=_roles_plan),
         Step(database_made, plan=_database_plan),

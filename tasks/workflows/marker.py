@@ -26,12 +26,12 @@ def marker_call(job_id: int, epoch: int, token: str) -> Call:
     return Call(WRITE_MARKER, {}, {"id": _row(job_id), "epoch": epoch, "token": token})
 
 
-def marker_write(ctx: Context, primary: InstanceHandle) -> str:
-    """Write a new marker; its token."""
-    token = f"{ctx.job.pk}-{secrets.token_hex(4)}"
-    if not primary.execute(marker_call(ctx.job.pk, ctx.cluster.epoch, token)):
+def marker_write(ctx: Context, primary: InstanceHandle, epoch: int | None = None) -> str:
+    """Write a new marker, of the cluster's epoch unless another is given; its token."""
+    token, epoch = f"{ctx.job.pk}-{secrets.token_hex(4)}", epoch or ctx.cluster.epoch
+    if not primary.execute(marker_call(ctx.job.pk, epoch, token)):
         raise StepFailed(
-            f"{primary.spec.name} holds a marker of a higher epoch than {ctx.cluster.epoch}: another panel has acted.",
+            f"{primary.spec.name} holds a marker of a higher epoch than {epoch}: another panel has acted.",
             "Do nothing more from here. Compare with the other panel, or restore the newest copy of this panel's database.",
         )
     return token

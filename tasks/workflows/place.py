@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clusters.instances import InstanceHandle
+from clusters.models import Cluster
 from clusters.ownership import made_command
-from clusters.postgres import commands
+from clusters.postgres import commands, files
 from clusters.postgres.facts import InstanceFacts, wal_rate
 from clusters.postgres.files import parity_of
 from clusters.postgres.rules import CloneFacts, PlaceFacts, TargetState
+from clusters.postgres.spec import InstanceSpec
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
-from tasks.workflows.planning import planned, planned_spec
+from tasks.workflows.planning import planned, planned_instance, planned_spec
 
 
 def place_facts(ctx: Context, handle: InstanceHandle) -> PlaceFacts:
@@ -96,6 +98,22 @@ def directories_taken_away(ctx: Context) -> str:
 def directories_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
     return planned(spec, made_command(spec.directory, JOB_NUMBER), made_command(spec.socket_directory, JOB_NUMBER))
+
+
+def instance_files(spec: InstanceSpec, cluster: Cluster) -> list[files.File]:
+    """Every file that an instance needs to run, in the order in which they are written."""
+    return [files.render_superuser_passfile(spec, cluster.superuser_password), *files.files_of(spec, cluster.replication_password)]
+
+
+def instance_files_put(handle: InstanceHandle, *more: files.File) -> str:
+    """Write those that differ; the sentence of the step."""
+    written = handle.put_files([*instance_files(handle.spec, handle.instance.cluster), *more])
+    return f"{len(written)} files written below {handle.spec.directory}." if written else "Already so: every file is as it should be."
+
+
+def instance_files_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    return planned(spec, *instance_files(spec, planned_instance(request).cluster))
 
 
 def server_started(ctx: Context) -> str:
