@@ -47,10 +47,11 @@ class Members:
         return min(known) if known and len(known) == len(moments) else None
 
 
-def members_of(clusters: Iterable[Cluster]) -> dict[int, Members]:
-    """Cluster key -> its members."""
+def members_of(clusters: Iterable[Cluster], *, server_facts: bool = False) -> dict[int, Members]:
+    """Cluster key -> its members. `server_facts`: with what the last check of each server found, which is long."""
     found = {cluster.pk: Members() for cluster in clusters}
-    instances = Instance.objects.filter(cluster__in=found).select_related("server").defer("server__facts").order_by("role", "name")
+    instances = Instance.objects.filter(cluster__in=found).select_related("server").order_by("role", "name")
+    instances = instances if server_facts else instances.defer("server__facts")
     by_key = {row.pk: row for row in instances}
     latest_id = Verification.objects.filter(pair=OuterRef("pk")).order_by("-created_at").values("pk")[:1]
     pairs = ReplicationPair.objects.filter(standby__cluster__in=found).annotate(latest_id=Subquery(latest_id)).order_by("standby__name")

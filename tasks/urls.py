@@ -1,12 +1,13 @@
 from django.urls import path
 
 from tasks import stream
-from tasks.views import clusters, fleet, jobs, requests, servers
+from tasks.views import board, clusters, fleet, jobs, requests, servers
 
 urlpatterns = [
     path("", fleet.home, name="home"),
     path("clusters/create/", requests.cluster_create, name="cluster-create"),
     path("clusters/<str:name>/", clusters.cluster_page, name="cluster-page"),
+    path("clusters/<str:name>/board/", board.board_page, name="cluster-board"),
     path("clusters/<str:name>/<slug:act>/", requests.cluster_request, name="cluster-request"),
     path("clusters/<str:name>/<str:instance>/<slug:act>/", requests.instance_request, name="instance-request"),
     path("servers/<str:name>/", servers.server_page, name="server-page"),

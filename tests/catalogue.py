@@ -20,6 +20,8 @@ from typing import Final
 
 from django.utils.translation.template import templatize
 
+from clusters.postgres.board import title_of
+from clusters.postgres.rules import FAILOVER_RULES, PROMOTE_RULES, SWITCHOVER_RULES
 from tasks.retold import catalogue
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -57,7 +59,7 @@ class Word:
 def words_of_sources() -> dict[Word, str]:
     """Every word, and the first place that uses it."""
     found: dict[Word, str] = {}
-    for place, word in (*_of_packages(), *_of_templates(ROOT / "templates"), *_of_steps(), *_of_unfold(), *_of_beat()):
+    for place, word in (*_of_packages(), *_of_templates(ROOT / "templates"), *_of_steps(), *_of_rules(), *_of_unfold(), *_of_beat()):
         found.setdefault(word, place)
     return found
 
@@ -100,6 +102,12 @@ def _of_steps() -> Iterator[tuple[str, Word]]:
 
     for kind in KINDS.values():
         yield from ((kind.workflow.rpartition(".")[0].replace(".", "/") + ".py", Word(step.title)) for step in workflow_of(kind.name).steps)
+
+
+def _of_rules() -> Iterator[tuple[str, Word]]:
+    """What should hold before a promotion: the rules' titles, as the eligibility board shows them."""
+    rules = (*SWITCHOVER_RULES, *FAILOVER_RULES, *PROMOTE_RULES)
+    yield from ((f"{rule.__module__.replace('.', '/')}.py", Word(title_of(rule))) for rule in rules)
 
 
 def _of_unfold() -> Iterator[tuple[str, Word]]:

@@ -10,6 +10,7 @@ from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_s
 from tasks.api.auth import actor, needs
 from tasks.api.bodies import Body, body_of
 from tasks.api.requests import PLAN_HASH, IdempotencyKey, requested
+from tasks.board import Act, BoardShown, board_show
 from tasks.services import job_preview
 from tasks.shown import JobShown
 
@@ -45,6 +46,12 @@ def clusters(request: HttpRequest) -> Any:
 def cluster(request: HttpRequest, name: str) -> Any:
     """One cluster, with its instances."""
     return cluster_show(name)
+
+
+@router.get("/clusters/{name}/board", auth=needs("clusters.view_cluster"), response=BoardShown)
+def board(request: HttpRequest, name: str, act: Act = "switchover") -> Any:
+    """The eligibility board: every standby under every rule of an act, from the last look. Nothing is looked at anew."""
+    return board_show(name, act)
 
 
 @router.post("/clusters", auth=needs("tasks.run_create_cluster"), response={202: JobShown})

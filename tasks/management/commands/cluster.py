@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show
+from tasks.board import ACTS as BOARD_ACTS
+from tasks.board import BoardShown, board_show
 from tasks.console.base import Ended, Exit
 from tasks.console.connect import psql_run, way_to
-from tasks.console.output import pairs, table
+from tasks.console.output import pairs, plain, table
 from tasks.console.requests import RequestCommand
 
 INSTANCE_COLUMNS = ("name", "server", "role", "state", "host", "port", "timeline", "upstream", "sync_state", "lag_bytes")
@@ -17,11 +20,14 @@ ACTS = {"start": "start_instance", "stop": "stop_instance", "restart": "restart_
 
 
 class Command(RequestCommand):
-    help = "Clusters: list, show, create, add-standby, remove-standby, start, stop, restart, verify, remove, dsn, psql."
+    help = "Clusters: list, show, board, create, add-standby, remove-standby, start, stop, restart, verify, remove, dsn, psql."
 
     def verbs(self, parsers: Any) -> None:
         self.verb(parsers, "list", "All clusters.")
         self.verb(parsers, "show", "One cluster, with its instances.").add_argument("name")
+        board = self.verb(parsers, "board", "Which standby could take over, and what is in the way of the others.")
+        board.add_argument("name")
+        board.add_argument("--act", choices=BOARD_ACTS, default=BOARD_ACTS[0])
         self._create(self.asks(self.verb(parsers, "create", "Create a cluster: its primary.")))
         self._add_standby(self.asks(self.verb(parsers, "add-standby", "Add a standby.")))
         texts = {
@@ -81,6 +87,13 @@ class Command(RequestCommand):
         head = {key: value for key, value in cluster.items() if key != "instances"}
         self.say(options, cluster, [*pairs(head), "", *table([dict(row) for row in cluster["instances"]], INSTANCE_COLUMNS)])
 
+    def verb_board(self, options: dict[str, Any]) -> None:
+        """Exit code 0 where at least one standby is eligible, else 3."""
+        shown = board_show(options["name"], options["act"])
+        self.say(options, shown, board_lines(shown))
+        if not any(standby["eligible"] for standby in shown["standbys"]):
+            self.end(Exit.REFUSED)
+
     def verb_create(self, options: dict[str, Any]) -> None:
         fields = ("name", "server", "database", "owner_role", "postgres_major", "instance", "port", "bindir")
         data = {field: options[field] for field in fields}
@@ -118,6 +131,21 @@ class Command(RequestCommand):
         code = psql_run(way, options["rest"])
         if code:
             self.end(code)
+
+
+def board_lines(shown: BoardShown) -> Iterator[str]:
+    """Each standby with what is in its way, then with what is not known."""
+    for standby in shown["standbys"]:
+        standing = "could take over" if standby["eligible"] else "cannot take over"
+        best = " (the panel would choose it)" if standby["name"] == shown["best"] else ""
+        flags = f", only with: {', '.join(standby['flags'])}" if standby["flags"] and standby["eligible"] else ""
+        yield plain(f"{standby['name']}: {standing}{flags}{best}; looked at: {standby['observed_at'] or 'never'}")
+        for rule in sorted(standby["rules"], key=lambda rule: str(rule["severity"])):  # blocks, flag, warns
+            if rule["status"] == "obstacle":
+                yield plain(f"  {rule['severity']:6} {rule['name']}: {rule['sentence']} {rule['cure']}")
+        unknown = [rule["rule"] for rule in standby["rules"] if rule["status"] == "unknown"]
+        if unknown:
+            yield f"  not known: {', '.join(unknown)}"
 
 
 def _settings(given: list[str]) -> dict[str, str]:
