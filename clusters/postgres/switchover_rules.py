@@ -70,7 +70,7 @@ def _receiver(facts: PromotionFacts) -> ReceiverRow | None:
 @needs(candidate_seen, primary_answers)
 def not_streaming(facts: PromotionFacts) -> Obstacle | None:
     """It receives from the primary, and the primary sends to it."""
-    if facts.candidate.now is None:
+    if facts.candidate.now is None or facts.candidate.cascaded:
         return None
     receiver, sender = _receiver(facts), facts.primary_now.sender(facts.candidate.name) if facts.primary_now else None
     sends = facts.primary_now is None or (sender is not None and sender.state == "streaming")

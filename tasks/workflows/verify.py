@@ -9,13 +9,19 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from clusters import services
 from clusters.hosts.machine import HostError
+from clusters.instances import InstanceHandle
 from clusters.models import Instance, ReplicationPair
 from clusters.models.cluster import Lifecycle
+from clusters.postgres.facts import InstanceFacts
 from clusters.selectors import instance_spec
+from tasks.actor import SCHEDULE
+from tasks.audit import audit_single
 from tasks.context import Context
 from tasks.plan import PlanItem, PlanRequest
 from tasks.workflows.judging import Marker, pair_judged
+from tasks.workflows.looking import logins_tried, member_looked
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
 from tasks.workflows.observing import instance_observed
 from tasks.workflows.step import Step, StepFailed, Workflow
@@ -25,7 +31,7 @@ ARRIVAL_SECONDS: Final = 10.0
 
 def instances_seen(ctx: Context) -> str:
     """Look at every instance"""
-    seen = {row.name: instance_observed(ctx.handle(row)).facts for row in _instances(ctx)}
+    seen = {row.name: _looked(ctx, row) for row in _instances(ctx)}
     for name, facts in seen.items():
         if facts is None:
             ctx.warn(f"{name} does not answer.")
@@ -34,6 +40,70 @@ def instances_seen(ctx: Context) -> str:
         ctx.warn(f"{' and '.join(writable)} both accept writes. Keep applications away from all but one before anything else is done.")
     answering = [f"{name} is a {facts.role}" for name, facts in seen.items() if facts]
     return f"{', '.join(answering)}." if answering else "No instance answers."
+
+
+def _looked(ctx: Context, row: Instance) -> InstanceFacts | None:
+    """Its facts, None where it does not answer. A look that a person asks for looks around it too; the standing one, often, does not."""
+    return instance_observed(ctx.handle(row)).facts if _is_standing(ctx) else member_looked(ctx, row).now
+
+
+def quarantine_kept(ctx: Context) -> str:
+    """Stop what is in quarantine and was seen running"""
+    stopped = []
+    for row in _instances(ctx):
+        if row.quarantined_at is None:
+            continue
+        handle = ctx.handle(row)
+        try:
+            if handle.is_running():
+                _stop_again(ctx, handle)
+                stopped.append(row.name)
+        except HostError as error:
+            ctx.warn(f"{row.name} is in quarantine, and it cannot be told whether it runs: {error.what}")
+    if not stopped:
+        return "Nothing that is in quarantine runs."
+    ctx.result(stopped_in_quarantine=stopped)
+    return f"{', '.join(stopped)} ran although in quarantine, and was stopped."
+
+
+def _stop_again(ctx: Context, handle: InstanceHandle) -> None:
+    """Somebody has started it. Whoever wrote to it since has written to the wrong place: that is for people to hear."""
+    facts = instance_observed(handle).facts
+    wrote = facts is not None and not facts.in_recovery
+    ctx.warn(
+        f"{handle.spec.name} runs although it is in quarantine ({handle.instance.quarantine_reason})"
+        f"{', and it accepts writes' if wrote else ''}. It is stopped."
+    )
+    handle.fence(f"job {ctx.job.pk}: in quarantine, seen running")
+    handle.stop("fast" if facts else "immediate")
+    instance_observed(handle)
+    audit_single(ctx.job, SCHEDULE, "quarantine_stop", instance=handle.spec.name, accepted_writes=wrote)
+
+
+def logins_seen(ctx: Context) -> str:
+    """Try the logins that a change of the primary would need"""
+    if _is_standing(ctx):
+        return "Left to a look that a person asks for."
+    rows = [row for row in _instances(ctx) if row.quarantined_at is None]
+    standbys = [row for row in rows if row.observed_role == Instance.Observed.STANDBY]
+    refused = {row.name: names for row in standbys if (names := _refused(ctx, row, [other for other in rows if other.pk != row.pk]))}
+    for name, names in refused.items():
+        ctx.warn(f"{name} does not admit {', '.join(names)} as the replication role: they could not follow it.")
+    if not standbys:
+        return "There is no standby that answers."
+    return f"{', '.join(refused)} refuse some." if refused else f"{', '.join(row.name for row in standbys)} admit everybody."
+
+
+def _refused(ctx: Context, standby: Instance, others: list[Instance]) -> list[str]:
+    """Who could not log in to it; the answers are put down."""
+    tried = logins_tried(ctx, standby, others)
+    services.instance_record_surroundings(standby, {**standby.surroundings, "logins": tried})
+    return [name for name, answer in tried.items() if answer]
+
+
+def _is_standing(ctx: Context) -> bool:
+    """Whether nobody asked for this look: it is one of those every few minutes."""
+    return ctx.job.source == SCHEDULE.source
 
 
 def row_sent(ctx: Context) -> str:
@@ -97,4 +167,6 @@ def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
     return [item for spec in specs[1:] for item in marker_plan(specs[0], spec, request.cluster.epoch)]
 
 
-WORKFLOW = Workflow(steps=(Step(instances_seen), Step(row_sent, plan=_row_plan), Step(pairs_judged)))
+WORKFLOW = Workflow(
+    steps=(Step(instances_seen), Step(quarantine_kept), Step(logins_seen), Step(row_sent, plan=_row_plan), Step(pairs_judged))
+)
