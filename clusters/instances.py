@@ -7,8 +7,9 @@ the reading verbs answer it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from copy import copy
 from typing import Any, Final, Protocol
 
 from django.utils.translation import gettext_noop as _
@@ -17,7 +18,7 @@ from clusters.hosts.machine import Fence, Finished, HostError, Machine, Unit
 from clusters.machines import machine_of
 from clusters.models import Instance
 from clusters.ownership import OWNER_FILE, made_command, owner_text, unmade_command
-from clusters.postgres import commands, files, statements
+from clusters.postgres import commands, files, rejoin_commands, statements
 from clusters.postgres.commands import Command, StopMode
 from clusters.postgres.facts import ControlData, InstanceFacts, Version, parse_controldata, parse_version
 from clusters.postgres.files import File
@@ -29,6 +30,7 @@ from clusters.selectors import instance_spec
 from clusters.sessions import Session, answered, panel_session, rows_of
 
 TOOL_SECONDS: Final = 60.0
+LONG_SECONDS: Final = 3600.0
 LOG_TAIL_LINES: Final = 20
 
 
@@ -73,6 +75,12 @@ class InstanceHandle:
         self.spec: InstanceSpec = instance_spec(instance)
         self.machine: Machine = machine_of(instance.server)
         self._conductor = conductor
+
+    def under(self, conductor: Conductor) -> InstanceHandle:
+        """The same instance for another step: nothing is read again."""
+        handle = copy(self)
+        handle._conductor = conductor
+        return handle
 
     # -- looking
 
@@ -147,6 +155,11 @@ class InstanceHandle:
         """Lines of postgresql.conf or pg_hba.conf that the running server could not use."""
         return self.superuser_query(Call(statements.FILE_ERRORS, {}, {}))
 
+    def read_lines(self, command: Command, take: Callable[[str], None]) -> None:
+        """Run a program that only reads and may print much; each line goes to `take`. Raises: ToolFailed, what `take` raises."""
+        finished = self.machine.run(command.argv, env=command.env, timeout=LONG_SECONDS, on_line=take)
+        self._succeeded(finished, _("What was asked of the WAL of %(name)s could not be read: %(error)s"))
+
     # -- files and directories
 
     def make_directories(self, job_id: int) -> None:
@@ -181,6 +194,16 @@ class InstanceHandle:
         self.machine.make_directory(target.rpartition("/")[0], 0o700, self._fence())
         self.machine.move(source, target, self._fence())
         self._conductor.changed()
+
+    def remove_file(self, path: str) -> None:
+        if self.machine.exists(path):
+            self._conductor.command(f"rm {path}")
+            self.machine.remove_file(path, self._fence())
+            self._conductor.changed()
+
+    def keep_conf(self, directory: str) -> None:
+        """Copy the settings beside data that is put aside."""
+        self._change(rejoin_commands.copy_conf(self.spec, directory), _("The settings of %(name)s could not be kept: %(error)s"))
 
     def disown(self) -> None:
         """Take the job's name off the directory: from here on nothing is deleted by a roll-back."""
@@ -248,10 +271,7 @@ class InstanceHandle:
         """Take the mark away; with `as_primary` standby.signal too, so that its next start makes it a primary."""
         paths = [files.standby_signal(self.spec.data_directory).path] if as_primary else []
         for path in (*paths, self.spec.fenced_file):
-            if self.machine.exists(path):
-                self._conductor.command(f"rm {path}")
-                self.machine.remove_file(path, self._fence())
-                self._conductor.changed()
+            self.remove_file(path)
 
     def stop_and_read(self, seconds: int) -> ControlData | None:
         """Stop the server and read where its WAL ends, in one go; None when it was still stopping after `seconds`."""

@@ -250,6 +250,24 @@ def cluster_record_promotion(cluster: Cluster, primary: Instance) -> None:
             pair.save()
 
 
+def instance_secede(instance: Instance, name: str) -> Cluster:
+    """A cluster of its own for a standby that leaves its own: same data, passwords and settings, the next epoch, nobody else in it.
+
+    May be called again. Raises: ValidationError when the name is taken.
+    """
+    old = instance.cluster
+    if old.name == name:
+        return old
+    copied = ("postgres_major", "database", "owner_role", "replication_role", "panel_role", "client_networks", "settings")
+    secrets = ("superuser_password", "owner_password", "replication_password", "panel_password")
+    values = {field: getattr(old, field) for field in (*copied, *secrets, "system_identifier")}
+    with transaction.atomic():
+        cluster = _created(Cluster(name=name, epoch=old.epoch + 1, **values))
+        ReplicationPair.objects.filter(standby=instance).delete()
+        _set(instance, cluster=cluster, role=Instance.Role.PRIMARY)
+    return cluster
+
+
 def instance_quarantine(instance: Instance, reason: str, *, at: datetime | None = None) -> Instance:
     """Keep the instance from running until it is rejoined."""
     if instance.quarantined_at is not None:

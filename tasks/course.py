@@ -29,6 +29,7 @@ class Course:
         self.workflow = workflow_of(job.kind)
         self.rows = list(job.steps.order_by("position"))
         self.held = Held()
+        self.begun_ahead: set[int] = set()  # steps that were begun in one commit with the crossing before them
 
     def __iter__(self) -> Iterator[tuple[Step | PointOfNoReturn, JobStep]]:
         return iter(list(zip(self.workflow.steps, self.rows, strict=True)))
@@ -58,6 +59,8 @@ class Course:
                 setattr(row, name, value)
 
     def begin(self, row: JobStep) -> None:
+        if row.pk in self.begun_ahead:
+            return
         again = row.status == StepStatus.RUNNING
         text = f"{row.title} (again)" if again else row.title
         fields: dict[str, Any] = {"attempts": row.attempts + 1, "sentence": "", "hint": "", "finished_at": None}
@@ -77,6 +80,25 @@ class Course:
         crossed = {"status": StepStatus.DONE, "sentence": row.title, "started_at": Now(), "finished_at": Now()}
         self.journal.commit([(Level.STEP, f"{row.title}.", row.position)], steps={row.pk: crossed}, unless_canceled=True)
         row.status = StepStatus.DONE
+
+    def done_and_crossed(self, row: JobStep, sentence: str, crossing: JobStep, ahead: JobStep) -> None:
+        """Commit at once that the step is done, that the point of no return is crossed, and that the step behind it has begun.
+
+        One commit instead of three: between the stop of a primary and the promotion of the next every millisecond is felt.
+        Raises: Canceled, when a person has asked to, and then nothing is committed; LeaseLost.
+        """
+        done = {"status": StepStatus.DONE, "sentence": self.journal.mask(sentence), "finished_at": Now()}
+        crossed = {"status": StepStatus.DONE, "sentence": crossing.title, "started_at": Now(), "finished_at": Now()}
+        begun = {"status": StepStatus.RUNNING, "attempts": ahead.attempts + 1, "started_at": Now()}
+        lines: list[LogLine] = [
+            (Level.STEP, sentence, row.position),
+            (Level.STEP, f"{crossing.title}.", crossing.position),
+            (Level.STEP, ahead.title, ahead.position),
+        ]
+        self.journal.commit(lines, steps={row.pk: done, crossing.pk: crossed, ahead.pk: begun}, unless_canceled=True)
+        row.status = crossing.status = StepStatus.DONE
+        row.sentence, ahead.status, ahead.attempts = str(done["sentence"]), StepStatus.RUNNING, ahead.attempts + 1
+        self.begun_ahead.add(ahead.pk)
 
     def ask(self, row: JobStep | None, trouble: WithHint) -> None:
         """Stop here and keep the cluster until a person decides."""

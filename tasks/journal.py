@@ -22,7 +22,7 @@ from tasks.lease import Lease, clock
 from tasks.ledger import UNAVAILABLE, Batch, Ledger, Line
 from tasks.lines import Masker, clean_line, clean_lines
 from tasks.models import Job, JobEvent
-from tasks.workflows.step import LeaseLost
+from tasks.workflows.step import Canceled, LeaseLost
 
 logger = logging.getLogger(__name__)
 
@@ -154,11 +154,9 @@ class Journal:
             [Line(level, self.mask(text), step, now) for level, text, step in lines], steps or {}, job or {}, also, unless_canceled
         )
         with self._writing:
-            self.flush()
-            while not self._ledger.store(batch):
-                self._wait_for_database()
+            self._store_with_pending(batch)
             with self._changed:
-                self._admitted += len(batch.lines)
+                self._admitted += len(lines)
                 self._closed = self._closed or last
 
     def _admit(self, line: Line) -> None:
@@ -199,6 +197,25 @@ class Journal:
                         self._schedule(RETRY_DELAY)
                     return False
             return True
+
+    def _store_with_pending(self, batch: Batch) -> None:
+        """In one transaction with what is pending, unless that is long: a commit costs a write to disk, and some are waited for."""
+        with self._changed:
+            long = len(self._pending.lines) > BATCH
+        if long:
+            self.flush()
+        before = self._take()
+        whole = Batch(list(before.lines), dict(before.steps), dict(before.job), batch.also, batch.unless_canceled)
+        whole.merge(batch)
+        try:
+            while not self._ledger.store(whole):
+                self._wait_for_database()
+        except Canceled:
+            with self._changed:
+                before.merge(self._pending)
+                self._pending = before
+                self._schedule(0)
+            raise
 
     def _take(self) -> Batch:
         with self._changed:

@@ -28,6 +28,8 @@ class Status(TextChoices):
 ACTIVE: Final = (Status.QUEUED, Status.RUNNING, Status.ROLLING_BACK, Status.NEEDS_OPERATOR)
 #: A worker works on a job in one of these, or should.
 RUNNABLE: Final = (Status.QUEUED, Status.RUNNING, Status.ROLLING_BACK)
+#: It goes on by itself: a worker works on it, should, or will when its time comes.
+UNENDED: Final = (Status.SCHEDULED, *RUNNABLE)
 #: A person may resume a job in one of these.
 RESUMABLE: Final = (Status.REFUSED, Status.FAILED, Status.CANCELED, Status.NEEDS_OPERATOR)
 #: A person may ask to cancel a job in one of these.

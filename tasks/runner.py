@@ -97,13 +97,22 @@ def _go(course: Course, lease: Lease) -> None:
 
 
 def _forward(course: Course) -> None:
-    for step, row in course:
+    pairs = list(course)
+    for index, (step, row) in enumerate(pairs):
         if row.status == StepStatus.DONE:
             continue
-        if not (_cross(course, row) if isinstance(step, PointOfNoReturn) else _perform(course, step, row)):
+        if not (_cross(course, row) if isinstance(step, PointOfNoReturn) else _perform(course, step, row, _crossing(pairs[index + 1 :]))):
             return
     summary = course.workflow.summary(course.context(course.rows[-1])) if course.workflow.summary else course.rows[-1].sentence
     course.end(Status.DONE, summary)
+
+
+def _crossing(rest: list[tuple[Step | PointOfNoReturn, JobStep]]) -> tuple[JobStep, JobStep] | None:
+    """Where the point of no return is next: its row, and that of the step behind it, where neither was touched yet."""
+    if len(rest) < 2 or not isinstance(rest[0][0], PointOfNoReturn):
+        return None
+    crossing, ahead = rest[0][1], rest[1][1]
+    return (crossing, ahead) if (crossing.status, ahead.status) == (StepStatus.PENDING, StepStatus.PENDING) else None
 
 
 def _cross(course: Course, row: JobStep) -> bool:
@@ -115,11 +124,11 @@ def _cross(course: Course, row: JobStep) -> bool:
     return True
 
 
-def _perform(course: Course, step: Step, row: JobStep) -> bool:
+def _perform(course: Course, step: Step, row: JobStep, crossing: tuple[JobStep, JobStep] | None = None) -> bool:
     """Whether the step's goal holds now. If not, the job has ended, was rolled back, or waits for a person."""
     cancelable = not course.past_no_return
     context = course.context(row, cancelable=cancelable)
-    begun = row.status == StepStatus.RUNNING
+    begun = row.status == StepStatus.RUNNING and row.pk not in course.begun_ahead
     try:
         if cancelable and course.journal.cancel_requested(fresh=True):
             return _canceled(course, row)
@@ -137,7 +146,18 @@ def _perform(course: Course, step: Step, row: JobStep) -> bool:
         return _refused(course, row, refused)
     except Exception as error:
         return _failed(course, row, error)
-    course.done(row, sentence)
+    return _done(course, row, sentence, crossing)
+
+
+def _done(course: Course, row: JobStep, sentence: str, crossing: tuple[JobStep, JobStep] | None) -> bool:
+    if crossing is None:
+        course.done(row, sentence)
+        return True
+    try:
+        course.done_and_crossed(row, sentence, *crossing)
+    except Canceled:
+        course.done(row, sentence)
+        return _canceled(course, None)
     return True
 
 

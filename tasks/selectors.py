@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tasks.kinds import RUNNABLE
+from tasks.kinds import UNENDED
 from tasks.models import Job, JobEvent, JobStep
 
 JOB_FIELDS = (
@@ -42,7 +42,7 @@ def job_snapshot(job_id: int) -> dict[str, Any] | None:
         "id": job.pk,
         "kind": job.kind,
         "status": job.status,
-        "ended": job.status not in RUNNABLE,
+        "ended": job.status not in UNENDED,
         "cancel_requested": job.cancel_requested_at is not None,
         "last_event": job.last_event,
         "log_truncated": job.log_truncated,

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 from typing_extensions import TypedDict
 
-from tasks.kinds import RUNNABLE
+from tasks.kinds import UNENDED
 from tasks.models import ApiToken, AuditEntry, Job
 from tasks.selectors import job_snapshot
 
@@ -69,7 +69,7 @@ def job_shown(job: Job) -> JobShown:
         "id": job.pk,
         "kind": job.kind,
         "status": job.status,
-        "ended": job.status not in RUNNABLE,
+        "ended": job.status not in UNENDED,
         "cluster": job.cluster_name or None,
         "instance": job.instance_name or None,
         "server": job.server.name if job.server else None,

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psutil
 import psycopg
@@ -64,14 +64,34 @@ class Stage:
     def base(self) -> Path:
         return Path(self.server.base_directory)
 
-    @staticmethod
-    def children(pid: int) -> list[int]:
-        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    def kill(self, name: str, cluster: str = "orders") -> None:
+        """Kill -9 of an instance's server and of all its children."""
+        pid_file = self.base / f"{cluster}/{name}/volumes/postgres/data/postmaster.pid"
+        server = psutil.Process(int(pid_file.read_text().split()[0]))
+        doomed = [server, *server.children(recursive=True)]
+        for process in doomed:
+            process.kill()
+        wait_until(lambda: not any(process.is_running() for process in doomed), "they are gone", 20)
 
-    @staticmethod
-    def gone(pids: list[int], seconds: float = 20.0) -> None:
-        """Wait until these processes are gone."""
-        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "they are gone", seconds)
+    def writable(self, cluster: str = "orders") -> list[str]:
+        """The names of the instances that accept writes now."""
+        rows = Instance.objects.filter(cluster__name=cluster).select_related("server", "cluster").order_by("name")
+        return [row.name for row in rows if self.answer(row, "SELECT pg_is_in_recovery()") is False]
+
+    def slots(self, name: str, cluster: str = "orders") -> set[str]:
+        """The replication slots of an instance; none where it does not run."""
+        row = Instance.objects.select_related("server", "cluster").get(cluster__name=cluster, name=name)
+        names = self.answer(row, "SELECT coalesce(array_agg(slot_name::text), '{}') FROM pg_replication_slots")
+        return set(names or ())
+
+    def answer(self, row: Instance, question: LiteralString) -> Any:
+        """What the instance answers; None where it does not."""
+        try:
+            with self.connect(row) as session:
+                found = session.execute(question).fetchone()
+        except psycopg.OperationalError:
+            return None
+        return found[0] if found else None
 
     def dsn(self, cluster: str) -> str:
         """The application's connection string with every host, which finds the instance that accepts writes."""

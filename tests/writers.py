@@ -52,9 +52,9 @@ class Writers:
         before = self.count
         self.wait_until(lambda: self.count >= before + rows, f"{rows} more rows were acknowledged", seconds)
 
-    def gap(self) -> float:
-        """The longest time in seconds in which nothing was acknowledged to anybody."""
-        moments = sorted(self.moments)
+    def gap(self, since: float = 0.0) -> float:
+        """The longest time in seconds in which nothing was acknowledged to anybody, since a moment of time.monotonic()."""
+        moments = sorted(moment for moment in list(self.moments) if moment >= since)
         return max((after - before for before, after in pairwise(moments)), default=0.0)
 
     def lost(self) -> set[tuple[int, int]]:

@@ -92,7 +92,8 @@ def pg_ctl_stop(spec: InstanceSpec, mode: StopMode = "fast", timeout: int = 60) 
 #: `pg_ctl stop --wait` looks ten times a second; a switchover cannot spare that. The lock file goes last, after the shutdown checkpoint.
 _STOP_AND_READ: Final = (
     'if "$1/pg_ctl" stop --pgdata="$2" --mode=fast --no-wait >&2; then end=$(($(date +%s) + $3)); '
-    'while [ -e "$2/postmaster.pid" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.005; done; fi; '
+    'while [ -e "$2/postmaster.pid" ]; do sleep 0.005; looks=$((looks + 1)); '
+    '[ $((looks % 50)) -ne 0 ] || [ "$(date +%s)" -lt "$end" ] || break; done; fi; '
     'if [ -e "$2/postmaster.pid" ] && "$1/pg_ctl" status --pgdata="$2" >&2; then exit 9; fi; "$1/pg_controldata" --pgdata="$2"'
 )
 #: What `stop_and_read` exits with when the server had not stopped in time.

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from tasks.console.base import EXIT_OF, Ended, Exit, NounCommand, actor
 from tasks.console.output import event_line, plan_lines
-from tasks.kinds import KINDS, RUNNABLE, Status
+from tasks.kinds import KINDS, UNENDED, Status
 from tasks.models import Job
 from tasks.selectors import events_after
 from tasks.services import job_preview, job_request
@@ -67,9 +67,9 @@ class RequestCommand(NounCommand):
         while True:
             job = Job.objects.get(pk=job_id)
             after = self.print_events(job_id, after, quiet)
-            if job.status not in RUNNABLE:
+            if job.status not in UNENDED:
                 return job
-            if job.started_at is None and not warned and time.monotonic() - begun > UNTAKEN_SECONDS:
+            if job.status == Status.QUEUED and job.started_at is None and not warned and time.monotonic() - begun > UNTAKEN_SECONDS:
                 self.stderr.write(_("No worker has taken the job yet. Is the panel running? (./pgreplica up)"))
                 warned = True
             time.sleep(POLL_SECONDS)

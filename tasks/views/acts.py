@@ -15,9 +15,10 @@ from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from clusters.copy_forms import is_astray
 from clusters.form_base import InstanceRequest, ServerRequest
 from clusters.forms import REQUEST_FORMS
-from clusters.models import Cluster, Instance, ReplicationPair, Server
+from clusters.models import Cluster, Instance, ReplicationPair, Server, SyncMode
 from tasks.kinds import KINDS, Kind
 from tasks.models import Job
 
@@ -26,14 +27,23 @@ ICONS: Final = {
     "create_cluster": "add",
     "add_standby": "library_add",
     "verify": "fact_check",
+    "switchover": "swap_horiz",
+    "failover": "emergency",
+    "promote": "call_split",
+    "rejoin": "settings_backup_restore",
+    "restore_copy": "restore_page",
+    "purge_copy": "delete_forever",
     "start_instance": "play_arrow",
     "stop_instance": "stop",
     "restart_instance": "restart_alt",
+    "set_sync": "sync_lock",
+    "create_slot": "bookmark_add",
+    "drop_slot": "bookmark_remove",
     "remove_standby": "delete",
     "remove_cluster": "delete_forever",
 }
-CLUSTER_ACTS: Final = ("add_standby", "verify", "remove_cluster")
-INSTANCE_ACTS: Final = ("start_instance", "stop_instance", "restart_instance", "remove_standby")
+CLUSTER_ACTS: Final = ("switchover", "failover", "add_standby", "verify", "set_sync", "remove_cluster")
+INSTANCE_ACTS: Final = ("start_instance", "stop_instance", "restart_instance", "rejoin", "promote", "create_slot", "remove_standby")
 _RUNNING: Final = (Instance.Observed.PRIMARY, Instance.Observed.STANDBY)
 
 
@@ -148,11 +158,19 @@ def instance_reason(kind: Kind, instance: Instance, followers: Sequence[str]) ->
         return removal_reason(instance, followers)
     if instance.lifecycle != "ready":
         return _("It is not made yet, or being removed.")
+    if kind.name == "rejoin":
+        return rejoin_reason(instance)
     if kind.name == "start_instance" and instance.observed_role in _RUNNING:
         return _("It runs already.")
     if kind.name == "stop_instance" and instance.observed_role == Instance.Observed.STOPPED:
         return _("It does not run.")
     return ""
+
+
+def rejoin_reason(instance: Instance) -> str:
+    if instance.role == Instance.Role.PRIMARY:
+        return _("It is the declared primary: there is nobody to rejoin.")
+    return "" if is_astray(instance) else _("It streams: there is nothing to rejoin.")
 
 
 def removal_reason(instance: Instance, followers: Sequence[str]) -> str:
@@ -169,11 +187,38 @@ def consequences(kind: Kind, instance: Instance | None) -> str:
         return _("Every instance is stopped, and nobody can use the cluster any more. The data directories are put aside, not deleted.")
     if kind.name == "remove_standby":
         return _("The standby is stopped and its slot is dropped. Its data directory is put aside, not deleted.")
+    if kind.name == "rejoin":
+        return _("It is stopped. Writes that only it has are listed, and are gone from the cluster then; its old data is kept.")
+    if kind.name == "restore_copy":
+        return _("It is stopped, and has the old data again. It stays in quarantine, and its present data becomes a kept copy.")
+    if kind.name == "purge_copy":
+        return _("The directory is deleted for good. If it is the last copy of some writes, nobody can read them any more.")
+    if kind.name == "set_sync":
+        return _("Commits wait for as many standbys as you choose. While too few of them stream, nothing is acknowledged.")
+    if kind.name == "drop_slot":
+        return _("WAL that the slot kept is removed at the next checkpoint. Whoever read through it may have to be cloned again.")
     if instance is None or kind.name not in ("stop_instance", "restart_instance"):
         return ""
     if instance.role == Instance.Role.PRIMARY:
         return _("This is the primary: open sessions are cut, and nobody can write to the cluster until it runs again.")
-    return _("This is a standby: open sessions are cut, and while it is down its slot makes its upstream keep WAL for it.")
+    kept = _("This is a standby: open sessions are cut, and while it is down its slot makes its upstream keep WAL for it.")
+    waiting = waiting_without(instance)
+    return f"{kept} {waiting}" if waiting else kept
+
+
+def waiting_without(instance: Instance) -> str:
+    """What commits do while this standby is down, where they wait for standbys; "" where they wait for nobody."""
+    cluster = instance.cluster
+    if cluster.sync_mode == SyncMode.ASYNC:
+        return ""
+    others = ReplicationPair.objects.filter(standby__cluster=cluster, upstream__role=Instance.Role.PRIMARY, state="streaming")
+    left = others.exclude(standby=instance).count()
+    if left >= cluster.sync_count:
+        return _("Commits wait for %(count)s standbys; %(left)s others stream.") % {"count": cluster.sync_count, "left": left}
+    return _(
+        "Commits wait for %(count)s standbys, and only %(left)s others stream: nobody can commit until this one is back. "
+        "Change synchronous replication first, if that must not be."
+    ) % {"count": cluster.sync_count, "left": left}
 
 
 def followers_of(pairs: Sequence[ReplicationPair]) -> dict[int, list[str]]:

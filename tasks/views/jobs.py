@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from tasks.actor import actor_of
 from tasks.control import past_no_return
-from tasks.kinds import CANCELABLE, KINDS, RESUMABLE, RUNNABLE, Status
+from tasks.kinds import CANCELABLE, KINDS, RESUMABLE, UNENDED, Status
 from tasks.models import Job
 from tasks.services import Busy, Forbidden, RequestRefused, job_cancel, job_resume
 from tasks.standing import finding_remark
@@ -35,7 +35,7 @@ def job_page(request: HttpRequest, job_id: int) -> HttpResponseBase:
         job=job,
         label=label,
         steps=list(job.steps.order_by("position")),
-        ended=job.status not in RUNNABLE,
+        ended=job.status not in UNENDED,
         obstacles=[finding_remark("", obstacle) for obstacle in job.result.get("obstacles", ())],
         view="plan" if request.GET.get("view") == "plan" else "log",
         decisions=decisions(request, job),

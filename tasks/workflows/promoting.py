@@ -112,10 +112,10 @@ def slots_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 def candidate_promoted(ctx: Context) -> str:
     """Promote the candidate"""
-    session = _session_kept_alive(ctx)
+    session, standby = _session_kept_alive(ctx)
     began = time.monotonic()
-    ctx.check()
-    if session.ask(Call(IN_RECOVERY, {}, {}))[0]["standby"]:
+    if standby:
+        ctx.check()
         ctx.command(Call(PROMOTE, {}, {}).display())
         session.ask(Call(PROMOTE, {}, {}))
         _promotion_awaited(ctx, session, began)
@@ -137,19 +137,19 @@ def _promotion_awaited(ctx: Context, session: KeptSession, began: float) -> None
         time.sleep(LOOK_SECONDS)
 
 
-def _session_kept_alive(ctx: Context) -> KeptSession:
-    """The kept session; where the candidate has stopped meanwhile it is started first, as the standby it still is."""
+def _session_kept_alive(ctx: Context) -> tuple[KeptSession, bool]:
+    """The kept session, and whether the candidate is still a standby. One that has stopped is started first, as the standby it is."""
     try:
         session = candidate_session(ctx)
-        session.ask(Call(IN_RECOVERY, {}, {}))
-        return session
+        return session, session.ask(Call(IN_RECOVERY, {}, {}))[0]["standby"]
     except InstanceUnreachable as error:
         ctx.warn(error.what)
     ctx.held.drop(SESSION)
     candidate = ctx.handle(ctx.instance)
     if not candidate.is_running():
         candidate.start()
-    return candidate_session(ctx)
+    session = candidate_session(ctx)
+    return session, session.ask(Call(IN_RECOVERY, {}, {}))[0]["standby"]
 
 
 def promotion_seen(ctx: Context) -> Seen:
@@ -167,7 +167,7 @@ def promote_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 def epoch_marked(ctx: Context) -> str:
     """Write the first row on the new primary: a marker with the new epoch"""
-    session, epoch = _session_kept_alive(ctx), ctx.cluster.epoch
+    session, epoch = _session_kept_alive(ctx)[0], ctx.cluster.epoch
     call = marker_call(ctx.job.pk, epoch, f"{ctx.job.pk}-promotion")
     ctx.check()
     ctx.command(call.display())

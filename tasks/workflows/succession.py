@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from clusters.hosts.machine import HostError
 from clusters.models import Instance, ReplicationPair
+from clusters.postgres.names import slot_name
 from clusters.selectors import instance_spec
 from tasks.context import Context
 from tasks.plan import PlanItem, PlanRequest
@@ -22,12 +23,12 @@ ARRIVAL_SECONDS = 30.0
 
 def slots_tidied(ctx: Context) -> str:
     """Drop slots that belong to nobody any more"""
-    dropped = []
-    for row in members_ready(ctx):
+    dropped, rows = [], members_ready(ctx)
+    ours = {slot_name(ctx.cluster.name, row.name) for row in rows}
+    for row in rows:
         handle = ctx.handle(row)
         if row.quarantined_at is not None or not handle.is_running():
             continue
-        ours = set(ReplicationPair.objects.filter(standby__cluster=ctx.cluster).values_list("slot", flat=True))
         owned = set(ReplicationPair.objects.filter(upstream=row).values_list("slot", flat=True))
         seen = handle.observe().slots
         idle = [slot.name for slot in seen if slot.name in ours - owned and slot.type == "physical" and not slot.active]

@@ -107,7 +107,7 @@ def primary_stopped(ctx: Context) -> str:
     switch = _prepare(ctx)
     seconds = int(ctx.params.get("stop_seconds") or STOP_SECONDS)
     began = time.time()
-    control = switch.old.stop_and_read(seconds)
+    control = switch.old.under(ctx).stop_and_read(seconds)
     if control is None:
         raise StepFailed(
             f"{switch.old.spec.name} had not stopped after {seconds} s, so nobody is promoted.",

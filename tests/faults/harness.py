@@ -22,7 +22,9 @@ import psutil
 from django.db import connection
 from django.db.models.functions import Now
 
+from tasks.actor import actor_system
 from tasks.audit import Verified, audit_verify
+from tasks.control import job_cancel
 from tasks.failpoints import VARIABLE
 from tasks.kinds import RUNNABLE, Status, StepStatus
 from tasks.models import AuditEntry, Job, JobEvent
@@ -118,6 +120,24 @@ def places(kind: str, *, undo: bool = False) -> list[str]:
     """Every failpoint of a kind's workflow; with `undo` those of its undoing."""
     steps = [step for step in workflow_of(kind).steps if isinstance(step, Step) and (step.undo or not undo)]
     return [f"{'undo.' if undo else ''}{step.name}:{where}" for step in steps for where in WHERE]
+
+
+def killed_at_each(job: Job, chosen: Iterable[str]) -> Job:
+    """One worker after another dies at the next place; the last one ends the job."""
+    for place in chosen:
+        assert run_once(job, place) == -signal.SIGKILL, place
+        lease_end(job)
+    job = drive(job)
+    assert_sound(job)
+    return job
+
+
+def canceled_at(job: Job, place: str, undo: Iterable[str]) -> Job:
+    """The worker dies at `place`, a person cancels, the next ones die while they undo, and another one ends it."""
+    assert run_once(job, place) == -signal.SIGKILL
+    job_cancel(job=Job.objects.get(pk=job.pk), actor=actor_system("operator", "command"))
+    lease_end(job)
+    return killed_at_each(job, undo)
 
 
 def assert_sound(job: Job) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
 from clusters.models import Cluster, Instance
@@ -19,21 +16,11 @@ def fail_over(stage: Stage, *flags: str, **more: object) -> Job:
     return stage.run("failover", cluster="orders", reason="story", confirm="orders", flags=list(flags), **more)
 
 
-def kill(stage: Stage, name: str) -> None:
-    """The server's process is killed, and all of its children go with it."""
-    pid_file = stage.base / f"orders/{name}/volumes/postgres/data/postmaster.pid"
-    pid = int(pid_file.read_text().split()[0])
-    children = stage.children(pid)
-    for each in (pid, *children):
-        os.kill(each, signal.SIGKILL)
-    stage.gone([pid, *children])
-
-
 def test_a_failover_of_a_dead_primary_loses_nothing_where_the_standby_has_all(stage: Stage) -> None:
     stage.create()
     stage.standby(name="node2")
     with Writers(stage.dsn("orders"), count=2) as writers:
-        kill(stage, "node1")
+        stage.kill("node1")
         job = fail_over(stage, "possible_data_loss")
         assert job.status == "done", (job.summary, job.hint)
         writers.go_on()

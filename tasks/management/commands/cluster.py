@@ -7,20 +7,25 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show
+from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show, cluster_slots
 from tasks.board import ACTS as BOARD_ACTS
 from tasks.board import BoardShown, board_show
 from tasks.console.base import Ended, Exit
 from tasks.console.connect import psql_run, way_to
+from tasks.console.copies import CopyVerbs
 from tasks.console.output import pairs, plain, table
-from tasks.console.requests import RequestCommand
+from tasks.console.promotions import PromotionVerbs
 
 INSTANCE_COLUMNS = ("name", "server", "role", "state", "host", "port", "timeline", "upstream", "sync_state", "lag_bytes")
+SLOT_COLUMNS = ("instance", "slot", "owner", "type", "active", "wal_status", "retained_bytes", "safe_bytes", "temporary", "observed_at")
 ACTS = {"start": "start_instance", "stop": "stop_instance", "restart": "restart_instance", "remove-standby": "remove_standby"}
 
 
-class Command(RequestCommand):
-    help = "Clusters: list, show, board, create, add-standby, remove-standby, start, stop, restart, verify, remove, dsn, psql."
+class Command(PromotionVerbs, CopyVerbs):
+    help = (
+        "Clusters: list, show, board, create, add-standby, remove-standby, start, stop, restart, switchover, failover, promote, rejoin, "
+        "copies, restore-copy, purge-copy, verify, set-sync, slots, create-slot, drop-slot, remove, dsn, psql."
+    )
 
     def verbs(self, parsers: Any) -> None:
         self.verb(parsers, "list", "All clusters.")
@@ -40,10 +45,25 @@ class Command(RequestCommand):
             parser = self.asks(self.verb(parsers, verb, text), confirm=verb != "start")
             parser.add_argument("name", help="the cluster")
             parser.add_argument("instance")
+        self.promotion_verbs(parsers)
+        self.copy_verbs(parsers)
         self.asks(self.verb(parsers, "verify", "Look at every pair now.")).add_argument("name")
+        self._sync_and_slots(parsers)
         self.asks(self.verb(parsers, "remove", "Give up a cluster; its data goes to quarantine."), confirm=True).add_argument("name")
         self._connect(self.verb(parsers, "dsn", "Print a connection string.")).add_argument("--with-password", action="store_true")
         self._connect(self.verb(parsers, "psql", "Open psql; what follows -- is for psql.")).takes_rest = True
+
+    def _sync_and_slots(self, parsers: Any) -> None:
+        parser = self.asks(self.verb(parsers, "set-sync", "Change whom commits wait for."), confirm=True)
+        parser.add_argument("name", help="the cluster")
+        parser.add_argument("--mode", required=True, help="async, any or first")
+        parser.add_argument("--count", help="how many standbys; else 1")
+        self.verb(parsers, "slots", "The replication slots on every instance.").add_argument("name")
+        for verb, text in {"create-slot": "Make a physical slot.", "drop-slot": "Drop a slot that nobody uses."}.items():
+            parser = self.asks(self.verb(parsers, verb, text), confirm=verb == "drop-slot")
+            parser.add_argument("name", help="the cluster")
+            parser.add_argument("instance", help="where the slot is")
+            parser.add_argument("slot")
 
     def _create(self, parser: Any) -> None:
         parser.add_argument("name")
@@ -112,6 +132,20 @@ class Command(RequestCommand):
 
     def verb_verify(self, options: dict[str, Any]) -> None:
         self.request(options, "verify", {"cluster": options["name"]})
+
+    def verb_set_sync(self, options: dict[str, Any]) -> None:
+        data = {"cluster": options["name"], "mode": options["mode"], "count": options["count"]}
+        self.request(options, "set_sync", data, target=options["name"])
+
+    def verb_slots(self, options: dict[str, Any]) -> None:
+        slots = cluster_slots(options["name"])
+        self.say(options, slots, table([dict(slot) for slot in slots], SLOT_COLUMNS))
+
+    def verb_create_slot(self, options: dict[str, Any]) -> None:
+        data = {"cluster": options["name"], "instance": options["instance"], "slot": options["slot"]}
+        self.request(options, options["verb"].replace("-", "_"), data, target=options["slot"])
+
+    verb_drop_slot = verb_create_slot
 
     def verb_remove(self, options: dict[str, Any]) -> None:
         self.request(options, "remove_cluster", {"cluster": options["name"]}, target=options["name"])
