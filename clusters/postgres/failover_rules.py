@@ -89,7 +89,7 @@ def possible_data_loss(facts: PromotionFacts) -> Obstacle | None:
         _loss_words(facts, loss),
         _("Bring %(primary)s back if you can: then nothing is lost. Otherwise accept it with the flag possible_data_loss."),
         value=loss,
-        threshold=0,
+        threshold=0 if loss else None,
         loss=size(loss or 0),
         candidate=facts.candidate.name,
         primary=facts.primary_name,
@@ -101,6 +101,8 @@ def _loss_words(facts: PromotionFacts, loss: int | None) -> str:
         return _("How far %(primary)s had come is not known: what %(candidate)s lacks of it, acknowledged commits too, will be lost.")
     if facts.loss_known:
         return _("%(candidate)s lacks exactly %(loss)s of the WAL of %(primary)s; acknowledged commits in it will be lost.")
+    if loss == 0:
+        return _("%(candidate)s has all that %(primary)s was known to have; what it acknowledged after it was last heard may be lost.")
     return _("%(candidate)s lacks at least %(loss)s of WAL that %(primary)s had when last seen; commits in it and after it may be lost.")
 
 

@@ -47,6 +47,7 @@ def world() -> list[str]:
     server = cluster.instances.get(name="orders-2").server.name
     return [
         "/admin/", "/admin/?verdict=ok", "/clusters/orders/", "/clusters/create/", "/clusters/billing/add-standby/",
+        "/clusters/orders/board/", "/clusters/orders/board/?act=failover",
         "/clusters/billing/billing-2/stop/", "/clusters/orders/orders-2/stop/", f"/jobs/{running.pk}/", f"/jobs/{refused.pk}/",
         f"/jobs/{running.pk}/?view=plan", f"/servers/{server}/", "/admin/tasks/job/", "/admin/clusters/server/",
         "/admin/clusters/verification/",
