@@ -50,6 +50,9 @@ class RequestForm(SentenceForm):
     #: What is asked first; the rest follows as declared, reason and confirmation at the end.
     field_order: Sequence[str] = ()
 
+    #: The field whose value confirms, where that is not the name of a row.
+    confirms: ClassVar[str] = ""
+
     reason = CheckedField(names.reason, label=gettext_lazy("Reason"), required=False)
 
     def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
@@ -77,6 +80,8 @@ class RequestForm(SentenceForm):
         row = self.target.instance or self.target.cluster
         return row.name if row else ""
 
+        if self.confirms:
+            return str(self.cleaned_data.get(self.confirms, ""))
     def _confirm(self) -> None:
         if self.cleaned_data.get("confirm") != self.confirmation():
             self.add_error("confirm", _("Type %(name)s to confirm: this was not it.") % {"name": self.confirmation()})

@@ -42,6 +42,7 @@ from clusters.postgres import names
 from clusters.postgres.settings import setting
 from clusters.promotion_forms import FailoverRequest, PromoteRequest, SwitchoverRequest
 from clusters.secrets import Secret
+from clusters.sync_forms import CreateSlotRequest, DropSlotRequest, SetSyncRequest, removal_refused
 
 LOCAL_NETWORKS = ["127.0.0.1/32", "::1/128"]
 
@@ -80,6 +81,8 @@ class RemoveStandbyRequest(ConfirmedInstanceRequest):
         followers = ReplicationPair.objects.filter(upstream=instance).values_list("standby__name", flat=True)
         if followers:
             self.add_error("instance", _("%(names)s follow this standby. Remove them first.") % {"names": ", ".join(followers)})
+        elif instance and (refusal := removal_refused(instance)):
+            self.add_error("instance", refusal)
 
 
 class PlacedRequest(RequestForm):
@@ -243,6 +246,9 @@ REQUEST_FORMS: Final[dict[str, type[RequestForm]]] = {
     "switchover": SwitchoverRequest,
     "failover": FailoverRequest,
     "promote": PromoteRequest,
+    "set_sync": SetSyncRequest,
+    "create_slot": CreateSlotRequest,
+    "drop_slot": DropSlotRequest,
     "start_instance": InstanceRequest,
     "stop_instance": ConfirmedInstanceRequest,
     "restart_instance": ConfirmedInstanceRequest,

@@ -16,6 +16,8 @@ from clusters.postgres.names import OBJECT_NAME
 from clusters.postgres.quoting import uri
 from clusters.postgres.spec import InstanceSpec, Member, Upstream
 from clusters.postgres.sync import standby_names
+from clusters.slots import SlotShow, slots_of
+from clusters.synchronous import guarantee_of, upstreams_of, waited_for
 
 #: Columns with ciphertext: a page that lists clusters has no business decrypting them.
 SECRETS = ("superuser_password", "owner_password", "replication_password", "panel_password")
@@ -44,7 +46,8 @@ class ClusterShow(TypedDict):
     state: str  # planned, removing, running, degraded, stopped, unreachable, unknown
     verdict: str  # the worst of the pairs' last verdicts: failed, unknown, warning, ok
     epoch: int
-    guarantee: str  # synchronous, asynchronous, none (no standby is streaming: there is one copy)
+    guarantee: str  # synchronous, weakened, waiting, asynchronous, none, unknown: `clusters.postgres.guarantee.Level`
+    guarantee_sentence: str  # what holds of an acknowledged commit
     connection_string: str  # libpq URI with every host, without password
     primary: str | None
     instances: list[InstanceShow]
@@ -92,6 +95,13 @@ def cluster_show(name: str) -> ClusterShow:
     return _cluster_shown(_clusters().get(name=_storable(name)))
 
 
+def cluster_slots(name: str) -> list[SlotShow]:
+    """The replication slots on every instance, as the last looks saw them. Raises: Cluster.DoesNotExist."""
+    cluster = _clusters().get(name=_storable(name))
+    rows = list(cluster.instances.all())
+    return slots_of(cluster, rows, [pair for row in rows if (pair := _pair(row))])
+
+
 def server_list() -> list[ServerShow]:
     return [_server_shown(server) for server in _servers()]
 
@@ -133,24 +143,12 @@ def instance_spec(instance: Instance) -> InstanceSpec:
         members=tuple(Member(name=row.name, address=row.server.address, port=row.port) for row in members),
         client_networks=tuple(cluster.client_networks),
         settings=dict(cluster.settings),
-        synchronous=standby_names(cluster.sync_mode, cluster.sync_count, _waited_for(cluster, instance, members)),
+        synchronous=standby_names(cluster.sync_mode, cluster.sync_count, _waited_for(instance, members)),
     )
 
 
-def _waited_for(cluster: Cluster, instance: Instance, members: list[Instance]) -> list[str]:
-    """Whose acknowledgement counts while `instance` is the primary: those that follow it directly then, itself left out.
-
-    Instances in quarantine do not count, unless commits would then wait for fewer than they must.
-    """
-    primaries = {row.pk for row in members if row.role == Instance.Role.PRIMARY} | {instance.pk}
-    direct = [row for row in members if row.pk != instance.pk and (row.pk in primaries or _upstream_key(row) in primaries)]
-    usable = [row.name for row in direct if row.quarantined_at is None]
-    return usable if len(usable) >= cluster.sync_count else [row.name for row in direct]
-
-
-def _upstream_key(row: Instance) -> int | None:
-    pair = _pair(row)
-    return pair.upstream_id if pair else None
+def _waited_for(instance: Instance, members: list[Instance]) -> list[str]:
+    return waited_for(instance.cluster.sync_count, instance, members, upstreams_of(members))
 
 
 def _upstream(pair: ReplicationPair) -> Upstream:
@@ -180,12 +178,14 @@ def _cluster_shown(cluster: Cluster) -> ClusterShow:
     rows = list(cluster.instances.all())
     shown = [_instance_shown(row) for row in rows]
     verdicts = {getattr(row, "verdict", None) or "unknown" for row in rows if _pair(row)}
+    held = guarantee_of(cluster, rows, upstreams_of(rows))
     return {
         "name": cluster.name,
         "state": _cluster_state(cluster, shown),
         "verdict": next((verdict for verdict in VERDICTS if verdict in verdicts), "unknown"),
         "epoch": cluster.epoch,
-        "guarantee": _guarantee(shown),
+        "guarantee": held.level,
+        "guarantee_sentence": held.sentence,
         "connection_string": connection_string(cluster, rows, target_session_attrs="read-write") if rows else "",
         "primary": _primary(rows, shown),
         "instances": shown,
@@ -239,13 +239,6 @@ def _cluster_state(cluster: Cluster, shown: list[InstanceShow]) -> str:
         return primaries[0]["state"]
     healthy = all(item["state"] == "streaming" for item in shown if item["role"] == Instance.Role.STANDBY)
     return "running" if healthy else "degraded"
-
-
-def _guarantee(shown: list[InstanceShow]) -> str:
-    streaming = [item for item in shown if item["state"] == "streaming"]
-    if not streaming:
-        return "none"
-    return "synchronous" if any(item["sync_state"] in ("sync", "quorum") for item in streaming) else "asynchronous"
 
 
 def _primary(rows: list[Instance], shown: list[InstanceShow]) -> str | None:

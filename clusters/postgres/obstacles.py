@@ -18,7 +18,7 @@ Scalar = str | int | float | bool | None
 PANEL_SETTINGS = frozenset(
     [
         *("primary_conninfo", "primary_slot_name", "port", "listen_addresses", "unix_socket_directories", "hba_file"),
-        *("cluster_name", "wal_level"),
+        *("cluster_name", "wal_level", "synchronous_standby_names"),
     ]
 )
 

@@ -7,7 +7,9 @@ from clusters.postgres.obstacles import Obstacle, Severity, size
 from clusters.postgres.place_rules import PLACE_RULES, PlaceFacts, place_obstacles
 from clusters.postgres.promote_rules import PROMOTE_RULES, promote_obstacles
 from clusters.postgres.settings import PARITY
+from clusters.postgres.slot_rules import create_slot_obstacles, drop_slot_obstacles
 from clusters.postgres.switchover_rules import SWITCHOVER_RULES, switchover_obstacles
+from clusters.postgres.sync_rules import SYNC_CHANGE_RULES, SyncChangeFacts, sync_obstacles
 from clusters.postgres.verify_facts import Limits, MarkerState, VerifyFacts, lag_bytes, lag_seconds
 from clusters.postgres.verify_rules import VERIFY_RULES, Verdict, verdict, verify_findings
 
@@ -18,6 +20,7 @@ __all__ = [
     "PLACE_RULES",
     "PROMOTE_RULES",
     "SWITCHOVER_RULES",
+    "SYNC_CHANGE_RULES",
     "VERIFY_RULES",
     "CloneFacts",
     "Limits",
@@ -25,11 +28,14 @@ __all__ = [
     "Obstacle",
     "PlaceFacts",
     "Severity",
+    "SyncChangeFacts",
     "TargetState",
     "Verdict",
     "VerifyFacts",
     "best_candidate",
     "clone_obstacles",
+    "create_slot_obstacles",
+    "drop_slot_obstacles",
     "failover_obstacles",
     "lag_bytes",
     "lag_seconds",
@@ -37,6 +43,7 @@ __all__ = [
     "promote_obstacles",
     "size",
     "switchover_obstacles",
+    "sync_obstacles",
     "verdict",
     "verify_findings",
 ]

@@ -23,6 +23,7 @@ class Limits:
     lag_seconds: float = 30.0
     message_age_seconds: float = 60.0  # an idle upstream says something every 30 s (half of wal_sender_timeout)
     slot_share: float = 0.5  # of max_slot_wal_keep_size
+    slot_share_urgent: float = 0.8
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class VerifyFacts:
     marker: MarkerState = "not_tried"
     marker_seconds: float | None = None  # how long it was waited for
     limits: Limits = Limits()
+    # synchronous_standby_names as declared for each side while it is a primary; None: nobody compares.
+    synchronous: str | None = None
+    standby_synchronous: str | None = None
 
     @property
     def slot_row(self) -> SlotRow | None:

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from clusters.postgres.care_rules import CARE_RULES
 from clusters.postgres.facts import InstanceFacts
 from clusters.postgres.obstacles import Obstacle, behind, obstacle, size
+from clusters.postgres.sync_rules import SYNC_VERIFY_RULES
 from clusters.postgres.text import gettext_noop as _
 from clusters.postgres.verify_facts import MEGABYTE, VerifyFacts, VerifyRule, lag_bytes, lag_seconds
 
@@ -188,7 +189,9 @@ def slot_lost(facts: VerifyFacts) -> Obstacle | None:
         _("WAL that %(standby)s needs is gone: its slot is lost.")
         if lost
         else _("WAL that %(standby)s needs goes at the next checkpoint: its slot is unreserved."),
-        _("Remove the standby and add it again; give max_slot_wal_keep_size more room if it stays away that long."),
+        _("It must be cloned again: remove the standby and add it anew; give max_slot_wal_keep_size more room if it stays away that long.")
+        if lost
+        else _("Bring it back before that, else it must be cloned again; give max_slot_wal_keep_size more room."),
         value=facts.slot_row.wal_status,
         threshold="reserved",
         standby=facts.standby_name,
@@ -203,13 +206,18 @@ def slot_filling(facts: VerifyFacts) -> Obstacle | None:
     kept = behind(facts.upstream.lsn, facts.slot_row.restart_lsn)
     if cap <= 0 or kept <= cap * facts.limits.slot_share:
         return None
+    urgent = kept > cap * facts.limits.slot_share_urgent
     return obstacle(
-        "slot_filling",
+        "slot_nearly_full" if urgent else "slot_filling",
         "warns",
-        _("The slot of %(standby)s keeps %(kept)s of WAL on %(upstream)s; past %(cap)s the standby is lost."),
-        _("Bring the standby back soon, or remove it."),
+        _("The slot of %(standby)s keeps %(kept)s of WAL on %(upstream)s, nearly all it may; past %(cap)s the standby is lost.")
+        if urgent
+        else _("The slot of %(standby)s keeps %(kept)s of WAL on %(upstream)s; past %(cap)s the standby is lost."),
+        _("Bring the standby back now, or give max_slot_wal_keep_size more room; once it is lost it must be cloned again.")
+        if urgent
+        else _("Bring the standby back soon, or remove it."),
         value=kept,
-        threshold=int(cap * facts.limits.slot_share),
+        threshold=int(cap * (facts.limits.slot_share_urgent if urgent else facts.limits.slot_share)),
         kept=size(kept),
         cap=size(cap),
         standby=facts.standby_name,
@@ -366,6 +374,7 @@ VERIFY_RULES: Final[tuple[VerifyRule, ...]] = (
     upstream_silent,
     marker_not_read,
     epoch_higher,
+    *SYNC_VERIFY_RULES,
     *CARE_RULES,
 )
 

@@ -6,7 +6,8 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from clusters.forms import REQUEST_FORMS
-from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show, instance_get
+from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show, cluster_slots, instance_get
+from clusters.slots import SlotShow
 from tasks.api.auth import actor, needs
 from tasks.api.bodies import Body, body_of
 from tasks.api.requests import PLAN_HASH, IdempotencyKey, requested
@@ -21,6 +22,8 @@ NewCluster = body_of("NewCluster", REQUEST_FORMS["create_cluster"], **PLAN_HASH)
 NewStandby = body_of("NewStandby", REQUEST_FORMS["add_standby"], without=("cluster",), **PLAN_HASH)
 Reason = body_of("Reason", REQUEST_FORMS["verify"], without=HERE, **PLAN_HASH)
 Confirmed = body_of("Confirmed", REQUEST_FORMS["stop_instance"], without=HERE, **PLAN_HASH)
+NewSync = body_of("NewSync", REQUEST_FORMS["set_sync"], without=HERE, **PLAN_HASH)
+NewSlot = body_of("NewSlot", REQUEST_FORMS["create_slot"], without=HERE, **PLAN_HASH)
 
 
 class PlanRequest(Body):
@@ -135,6 +138,49 @@ def restart(
     """Restart an instance. `confirm` is its name once more."""
     row = instance_get(name, instance)
     return requested(request, response, "restart_instance", body, key, cluster=row.cluster, instance=row)
+
+
+@router.post("/clusters/{name}/sync", auth=needs("tasks.run_set_sync"), response={202: JobShown})
+def set_sync(request: HttpRequest, response: HttpResponse, name: str, body: NewSync, key: IdempotencyKey = None) -> Any:  # type: ignore[valid-type]
+    """Change whom commits wait for. `confirm` is the cluster's name once more."""
+    return requested(request, response, "set_sync", body, key, cluster=cluster_get(name))
+
+
+@router.get("/clusters/{name}/slots", auth=needs("clusters.view_cluster"), response=list[SlotShow])
+def slots(request: HttpRequest, name: str) -> Any:
+    """The replication slots on every instance, as the last looks saw them."""
+    return cluster_slots(name)
+
+
+@router.post("/clusters/{name}/instances/{instance}/slots", auth=needs("tasks.run_create_slot"), response={202: JobShown})
+def create_slot(
+    request: HttpRequest,
+    response: HttpResponse,
+    name: str,
+    instance: str,
+    body: NewSlot,  # type: ignore[valid-type]
+    key: IdempotencyKey = None,
+) -> Any:
+    """Make a physical slot, which keeps WAL from then on."""
+    row = instance_get(name, instance)
+    return requested(request, response, "create_slot", body, key, cluster=row.cluster, instance=row)
+
+
+@router.delete("/clusters/{name}/instances/{instance}/slots", auth=needs("tasks.run_drop_slot"), response={202: JobShown})
+def drop_slot(
+    request: HttpRequest,
+    response: HttpResponse,
+    name: str,
+    instance: str,
+    slot: str = "",
+    confirm: str = "",
+    reason: str = "",
+    key: IdempotencyKey = None,
+) -> Any:
+    """Drop a slot that nobody uses and no member owns. `confirm` is the slot's name once more."""
+    row = instance_get(name, instance)
+    data = {"slot": slot, "confirm": confirm, "reason": reason}
+    return requested(request, response, "drop_slot", data, key, cluster=row.cluster, instance=row)
 
 
 @router.post("/clusters/{name}/plan", auth=needs("clusters.view_cluster"), response=Plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
@@ -10,13 +11,15 @@ from django.utils.translation import gettext as _
 
 from clusters.models import Cluster, Instance
 from clusters.selectors import connection_string
-from tasks.kinds import ACTIVE
+from clusters.slots import UNKNOWN, slots_of
+from tasks.kinds import ACTIVE, KINDS
 from tasks.members import Members, members_of
 from tasks.models import Job
+from tasks.promise import promise_of
 from tasks.standing import difference, facts_of, position, remarks, slot_words
 from tasks.topology import narrow, tree, wide
 from tasks.verdicts import VERDICTS, clusters_ranked
-from tasks.views.acts import cluster_acts, followers_of, instance_acts
+from tasks.views.acts import busy_reason, cluster_acts, followers_of, instance_acts, request_url
 from tasks.views.frame import page, render
 
 JOBS_SHOWN: Final = 10
@@ -46,6 +49,8 @@ def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
         holder=holder,
         jobs=jobs,
         addresses=addresses(cluster, members.instances),
+        promise=promise_of(cluster, members),
+        slots=slot_rows(request, cluster, members, holder),
     )
 
 
@@ -83,6 +88,18 @@ def instance_rows(request: HttpRequest, cluster: Cluster, members: Members, hold
         }
         for instance in members.instances
     ]
+
+
+def slot_rows(request: HttpRequest, cluster: Cluster, members: Members, holder: Job | None) -> list[dict[str, Any]]:
+    """Each slot, with the address where it is dropped: none for one in use, or whose owner is a member."""
+    kind = KINDS["drop_slot"]
+    may = request.user.has_perm(kind.permission) and not busy_reason(kind, holder)
+    rows = []
+    for slot in slots_of(cluster, members.instances, members.pairs):
+        free = may and not slot["active"] and slot["owner"] == UNKNOWN
+        address = request_url(kind, cluster=cluster.name, instance=slot["instance"])
+        rows.append({**slot, "drop_url": f"{address}?{urlencode({'slot': slot['slot']})}" if free else ""})
+    return rows
 
 
 def addresses(cluster: Cluster, instances: list[Instance]) -> list[dict[str, str]]:

@@ -20,8 +20,8 @@ from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from clusters.form_fields import SecretField
 from clusters.form_base import RequestForm
+from clusters.form_fields import SecretField
 from clusters.forms import REQUEST_FORMS
 from clusters.models import Instance
 from tasks.actor import actor_of
@@ -107,6 +107,8 @@ class Asking:
 
     @property
     def target(self) -> str:
+        if self.form.confirms:
+            return str(self.values.get(self.form.confirms, ""))
         return self.fixed.get("instance") or self.fixed.get("cluster") or self.fixed.get("server") or ""
 
 

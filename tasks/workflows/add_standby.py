@@ -10,11 +10,10 @@ from collections.abc import Iterable
 
 from clusters import services
 from clusters.instances import InstanceHandle
-from clusters.models import Cluster, Instance
+from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
 from clusters.ownership import made_command, unmade_command
 from clusters.postgres import commands, files, rules
-from clusters.postgres.spec import InstanceSpec
 from clusters.selectors import instance_spec
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
@@ -29,6 +28,8 @@ from tasks.workflows.place import (
     directories_made,
     directories_plan,
     directories_taken_away,
+    instance_files_plan,
+    instance_files_put,
     server_started,
     server_stopped,
     start_plan,
@@ -36,6 +37,7 @@ from tasks.workflows.place import (
 from tasks.workflows.planning import planned, planned_admission, planned_instance, planned_members, planned_spec
 from tasks.workflows.slots import create_call, slot_dropped, slot_ensured
 from tasks.workflows.step import Step, StepFailed, Workflow
+from tasks.workflows.synchronous import commits_count_it, commits_forget_it, planned_counting
 from tasks.workflows.units import unit_name, unit_run, unit_succeeded
 
 VERIFYBACKUP = "verifybackup"
@@ -130,9 +132,7 @@ def verification_ended(ctx: Context) -> str:
 
 def files_written(ctx: Context) -> str:
     """Write the standby's own postgresql.conf, replication.conf and pg_hba.conf"""
-    standby = ctx.handle(ctx.instance)
-    written = standby.put_files(_files(standby.spec, ctx.cluster))
-    return f"{len(written)} files written below {standby.spec.directory}." if written else "Already so: every file is as it should be."
+    return instance_files_put(ctx.handle(ctx.instance))
 
 
 def copy_put_in_place(ctx: Context) -> str:
@@ -200,11 +200,6 @@ def _verify_plan(request: PlanRequest) -> Iterable[PlanItem]:
     return planned(spec, commands.pg_verifybackup(spec, copy_target(spec, JOB_NUMBER)))
 
 
-def _files_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    spec = planned_spec(request)
-    return planned(spec, *_files(spec, planned_instance(request).cluster))
-
-
 def _password_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
     return planned(spec, files.render_passfile(spec, planned_instance(request).cluster.replication_password))
@@ -223,16 +218,16 @@ def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
     return marker_plan(instance_spec(primary), planned_spec(request), instance.cluster.epoch)
 
 
+def _counting_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    return planned_counting(planned_instance(request), with_it=True)
+
+
 # -- helpers
 
 
 def _both(ctx: Context) -> tuple[InstanceHandle, InstanceHandle]:
     """Upstream and standby."""
     return ctx.handle(ctx.instance.pair.upstream), ctx.handle(ctx.instance)
-
-
-def _files(spec: InstanceSpec, cluster: Cluster) -> list[files.File]:
-    return [files.render_superuser_passfile(spec, cluster.superuser_password), *files.files_of(spec, cluster.replication_password)]
 
 
 WORKFLOW = Workflow(
@@ -245,11 +240,12 @@ WORKFLOW = Workflow(
         Step(slot_made, undo=slot_taken_away, plan=_slot_plan),
         Step(data_copied, undo=copy_taken_away, plan=_copy_plan),
         Step(copy_verified, undo=verification_ended, plan=_verify_plan),
-        Step(files_written, plan=_files_plan),
+        Step(files_written, plan=instance_files_plan),
         Step(copy_put_in_place, plan=_place_plan),
         Step(server_started, undo=server_stopped, plan=start_plan),
         Step(streaming_seen),
         Step(row_arrived, plan=_row_plan),
+        Step(commits_count_it, undo=commits_forget_it, plan=_counting_plan),
         Step(standby_recorded),
     )
 )

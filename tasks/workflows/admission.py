@@ -28,6 +28,7 @@ def admission_updated(ctx: Context, handles: list[InstanceHandle], leaver: Insta
         written = handle.put_files([render_passfile(spec, ctx.cluster.replication_password), render_pg_hba(spec)])
         if written:
             changed.append(handle.spec.name)
+        if written or ctx.undoing or ctx.row.attempts > 1:  # a worker before this one may have died between file and reload
             _taken_over(handle)
     return changed
 

@@ -53,4 +53,6 @@ def _pair_facts(ctx: Context, pair: ReplicationPair, marker: Marker) -> VerifyFa
         standby_error=standby.error,
         marker=marker.state,
         marker_seconds=marker.seconds,
+        synchronous=ctx.handle(pair.upstream).spec.synchronous if pair.upstream.role == Instance.Role.PRIMARY else None,
+        standby_synchronous=ctx.handle(pair.standby).spec.synchronous,
     )

@@ -14,6 +14,7 @@ from tasks.workflows.planning import planned, planned_expulsion, planned_instanc
 from tasks.workflows.quarantine import aside_commands, put_aside, put_back
 from tasks.workflows.slots import drop_call, slot_dropped
 from tasks.workflows.step import PointOfNoReturn, Step, StepFailed, Workflow
+from tasks.workflows.synchronous import commits_released, commits_wait_again, planned_counting
 
 
 def followers_counted(ctx: Context) -> str:
@@ -61,6 +62,10 @@ def _running_again(ctx: Context) -> str:
     return server_started(ctx) if handle.is_initialised() else "It was never made: there is nothing to start."
 
 
+def _release_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    return planned_counting(planned_instance(request), with_it=False)
+
+
 def _aside_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
     return planned(spec, *aside_commands(spec, JOB_NUMBER))
@@ -78,6 +83,7 @@ def _members_plan(request: PlanRequest) -> Iterable[PlanItem]:
 WORKFLOW = Workflow(
     steps=(
         Step(followers_counted),
+        Step(commits_released, undo=commits_wait_again, plan=_release_plan),
         Step(server_stopped, undo=_running_again, plan=stop_plan),
         Step(data_put_aside, undo=data_put_back, plan=_aside_plan),
         PointOfNoReturn(),

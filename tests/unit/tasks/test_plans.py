@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from clusters.models import Cluster
+from clusters.models import Cluster, KeptCopy
+from clusters.services import copy_record, instance_quarantine
 from tasks.kinds import KINDS
 from tests.factories import ServerFactory, cluster_with_standbys
 
@@ -23,6 +24,12 @@ DATA: dict[str, dict[str, Any]] = {
     "start_instance": {"instance": "orders-2"},
     "stop_instance": {"instance": "orders-2", "confirm": "orders-2"},
     "restart_instance": {"instance": "orders-2", "confirm": "orders-2"},
+    "set_sync": {"mode": "any", "count": 1, "confirm": "orders"},
+    "create_slot": {"instance": "orders-1", "slot": "backup_tool"},
+    "drop_slot": {"instance": "orders-1", "slot": "backup_tool", "confirm": "backup_tool"},
+    "rejoin": {"instance": "orders-2", "up_to": "basebackup", "confirm": "orders-2"},
+    "restore_copy": {"instance": "orders-2", "copy": "kept", "confirm": "orders-2"},
+    "purge_copy": {"copy": "kept", "confirm": "orders"},
     "remove_standby": {"instance": "orders-2", "confirm": "orders-2"},
     "remove_cluster": {"confirm": "orders"},
 }
@@ -34,7 +41,12 @@ def test_the_plan_of_each_kind(kind: str, bearer: Callable[..., Client]) -> None
     cluster = cluster_with_standbys("orders")
     before = Cluster.objects.count()
     name = "billing" if kind == "create_cluster" else "orders"
-    response = bearer("adam").post(f"/api/v1/clusters/{name}/plan", {"kind": kind, "data": DATA[kind]}, content_type="application/json")
+    data = dict(DATA[kind])
+    if kind == "rejoin":
+        instance_quarantine(cluster.instances.get(name="orders-2"), "it was the primary")
+    if data.get("copy"):
+        data["copy"] = kept_copy(cluster)
+    response = bearer("adam").post(f"/api/v1/clusters/{name}/plan", {"kind": kind, "data": data}, content_type="application/json")
     assert response.status_code == 200, response.content
     body = response.json()
     assert [step["title"] for step in body["plan"]]
@@ -43,6 +55,12 @@ def test_the_plan_of_each_kind(kind: str, bearer: Callable[..., Client]) -> None
     assert not [secret for secret in secrets if secret.reveal() in json.dumps(body)]
     assert "correct horse" not in json.dumps(body)
     assert Cluster.objects.count() == before
+
+
+def kept_copy(cluster: Cluster) -> int:
+    """The number of a copy of orders-2."""
+    path = "/srv/pgreplica/orders/quarantine/orders-2-1"
+    return copy_record(cluster.instances.get(name="orders-2"), origin=KeptCopy.Origin.DIVERGED, path=path, job_id=1).pk
 
 
 def test_the_same_request_has_the_same_plan(bearer: Callable[..., Client]) -> None:

@@ -14,6 +14,7 @@ from clusters.models import Cluster, Instance
 from clusters.postgres.facts import InstanceFacts, Lsn, SlotRow
 from tasks.kinds import Status
 from tests.factories import ClusterFactory, InstanceFactory, JobFactory, PairFactory, VerificationFactory, cluster_with_standbys
+from tests.unit.clusters.postgres import pair as facts
 from tests.unit.web.conftest import Get, queries_of, text_of
 
 pytestmark = pytest.mark.django_db
@@ -205,3 +206,44 @@ def it_answers_404_for_a_name_that_no_cluster_has(signed_in: Callable[[str], Cli
     response = signed_in("vera").get("/clusters/nowhere/")
     assert response.status_code == 404
     assert "There is nothing at this address" in response.content.decode()
+
+
+def it_says_what_holds_of_a_commit_and_lifts_out_what_weakens_it(get: Get, orders: Cluster) -> None:
+    Cluster.objects.update(sync_mode="any", sync_count=1)
+    names = 'ANY 1 ("orders-2", "orders-3")'
+    senders = tuple(replace(facts.SENDER, application_name=name, sync_state="quorum") for name in ("orders-2", "orders-3"))
+    seen = facts.primary(senders=senders, settings={"synchronous_standby_names": names}, weak_sync=("role app",))
+    observe(orders, "orders-1", observed=seen.as_row())
+    page = get("vera", ORDERS)
+    assert "Every commit is on disk on the primary and on 1 of orders-2, orders-3 before it is acknowledged" in text_of(page)
+    assert "<strong>except for the role app (synchronous_commit below on)</strong>" in page
+    assert "A session may SET synchronous_commit for itself" in text_of(page)
+    observe(orders, "orders-1", observed=facts.primary(settings={"synchronous_standby_names": ""}).as_row())
+    page = text_of(get("vera", ORDERS))
+    assert "Commits wait for no standby (asynchronous): a failover may lose the last commits" in page
+    assert "and this is not what the panel declares" in page
+
+
+def it_lists_the_slots_and_offers_to_drop_those_of_nobody(get: Get, orders: Cluster) -> None:
+    slots = (
+        replace(facts.HELD, name="pgr_orders_orders_2", restart_lsn=Lsn(facts.END - 2 * facts.MB)),
+        replace(facts.HELD, name="backup_tool", active=False, pid=None),
+    )
+    observe(orders, "orders-1", observed=facts.primary(slots=slots).as_row())
+    words = text_of(get("adam", ORDERS))
+    assert "pgr_orders_orders_2 orders-1 orders-2 physical · in use · reserved 2.0 MB 10.0 GB" in words
+    assert "backup_tool orders-1 unknown physical · not in use · reserved" in words
+    found = re.findall(r'href="(/clusters/orders/orders-1/drop/\?[^"]*)"', get("adam", ORDERS))
+    assert found == ["/clusters/orders/orders-1/drop/?slot=backup_tool"]
+    assert "/drop/" not in get("vera", ORDERS)
+    page = get("adam", found[0])
+    assert 'value="backup_tool"' in page
+
+
+def it_warns_that_commits_will_wait_while_a_standby_is_stopped(get: Get, orders: Cluster) -> None:
+    address = "/clusters/orders/orders-2/stop/"
+    assert "commit" not in text_of(get("adam", address)).partition("This is a standby")[2].partition("upstream keep WAL for it.")[2][:80]
+    Cluster.objects.update(sync_mode="any", sync_count=1)
+    assert "Commits wait for 1 standbys; 1 others stream." in text_of(get("adam", address))
+    Cluster.objects.update(sync_count=2)
+    assert "nobody can commit until this one is back" in text_of(get("adam", address))

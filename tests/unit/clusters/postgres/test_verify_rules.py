@@ -42,6 +42,13 @@ def holding(**changes: Any) -> Any:
     return primary(slots=(replace(HELD, **changes),))
 
 
+def synchronous(settings: dict[str, str] | None = None, **more: Any) -> Any:
+    """alpha, whose commits wait for beta."""
+    return primary(senders=(replace(SENDER, sync_state="quorum"),), settings={**SYNC, **(settings or {})}, **more)
+
+
+SYNC_NAMES = 'ANY 1 ("beta")'
+SYNC = {"synchronous_standby_names": SYNC_NAMES, "synchronous_commit": "on"}
 BACK = Lsn(END - 65 * MB)
 
 #: what is changed, then of the only finding: name, severity, value, threshold, sentence; and the verdict
@@ -103,9 +110,40 @@ FINDS = [
         "WAL that beta needs goes at the next checkpoint: its slot is unreserved.", "warning",
     ),
     (
-        {"upstream": primary(slots=(replace(HELD, restart_lsn=Lsn(0)),), settings={"max_slot_wal_keep_size": "4096"})},
-        "slot_filling", "warns", int(END), 2 * GB,
-        "The slot of beta keeps 4.0 GB of WAL on alpha; past 4.0 GB the standby is lost.", "warning",
+        {"upstream": primary(slots=(replace(HELD, restart_lsn=Lsn(0)),), settings={"max_slot_wal_keep_size": "8192"})},
+        "slot_filling", "warns", int(END), 4 * GB,
+        "The slot of beta keeps 4.0 GB of WAL on alpha; past 8.0 GB the standby is lost.", "warning",
+    ),
+    (
+        {"upstream": primary(slots=(replace(HELD, restart_lsn=Lsn(0)),), settings={"max_slot_wal_keep_size": "5120"})},
+        "slot_nearly_full", "warns", int(END), 4 * GB,
+        "The slot of beta keeps 4.0 GB of WAL on alpha, nearly all it may; past 5.0 GB the standby is lost.", "warning",
+    ),
+    (
+        {"upstream": primary(settings=SYNC), "synchronous": SYNC_NAMES}, "sync_not_met", "warns", 0, 1,
+        "Only 0 of the 1 standbys that commits on alpha wait for stream: commits wait.", "warning",
+    ),
+    (
+        {"upstream": synchronous(weak_sync=("role app",)), "synchronous": SYNC_NAMES}, "sync_weakened", "warns", "role app", "on",
+        "synchronous_commit is below on for: role app. What they commit is not on a standby when it is acknowledged.", "warning",
+    ),
+    (
+        {"upstream": synchronous(settings={"synchronous_standby_names": "ANY 1 (*)"})}, "sync_star", "warns", "*", None,
+        "synchronous_standby_names of alpha holds *: whoever replicates counts, so nobody knows who has the commits.", "warning",
+    ),
+    (
+        {"upstream": primary(settings={"synchronous_standby_names": ""}), "synchronous": SYNC_NAMES},
+        "sync_names_differ", "blocks", "''", SYNC_NAMES,
+        "synchronous_standby_names of alpha is '', and the panel declares ANY 1 (\"beta\").", "failed",
+    ),
+    (
+        {"upstream": synchronous(), "synchronous": ""}, "sync_names_differ", "warns", SYNC_NAMES, "''",
+        "synchronous_standby_names of alpha is ANY 1 (\"beta\"), and the panel declares ''.", "warning",
+    ),
+    (
+        {"standby": standby(settings={"synchronous_standby_names": "other"}), "standby_synchronous": ""},
+        "sync_names_after", "warns", "other", "''",
+        "Were beta promoted, its commits would wait for other, and the panel declares ''.", "warning",
     ),
     (
         {"standby": standby(timeline=2)}, "timeline_differs", "blocks", 2, 1, "beta is on timeline 2, alpha on timeline 1.", "failed",
@@ -199,7 +237,12 @@ def it_finds(changes, name, severity, value, threshold, sentence, summary):
 
 
 def it_tries_every_rule():
-    renamed = {"lag_bytes": "lag_in_bytes", "lag_seconds": "lag_in_seconds", "slot_unreserved": "slot_lost"}
+    renamed = {
+        "lag_bytes": "lag_in_bytes",
+        "lag_seconds": "lag_in_seconds",
+        "slot_unreserved": "slot_lost",
+        "slot_nearly_full": "slot_filling",
+    }
     assert {renamed.get(row[1], row[1]) for row in FINDS} == {rule.__name__ for rule in VERIFY_RULES}
 
 
