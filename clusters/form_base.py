@@ -24,6 +24,9 @@ class Target:
     cluster: Cluster | None = None
     instance: Instance | None = None
     server: Server | None = None
+    # Whose it was, where the row itself is gone.
+    cluster_name: str = ""
+    instance_name: str = ""
 
 
 class SentenceForm(forms.Form):
@@ -47,11 +50,11 @@ class RequestForm(SentenceForm):
     #: Not parameters of the job: they have places of their own.
     APART: ClassVar = frozenset({"reason", "confirm"})
 
-    #: What is asked first; the rest follows as declared, reason and confirmation at the end.
-    field_order: Sequence[str] = ()
-
     #: The field whose value confirms, where that is not the name of a row.
     confirms: ClassVar[str] = ""
+
+    #: What is asked first; the rest follows as declared, reason and confirmation at the end.
+    field_order: Sequence[str] = ()
 
     reason = CheckedField(names.reason, label=gettext_lazy("Reason"), required=False)
 
@@ -77,11 +80,11 @@ class RequestForm(SentenceForm):
 
     def confirmation(self) -> str:
         """The text a person types to confirm: the name of what is acted on."""
+        if self.confirms:
+            return str(self.cleaned_data.get(self.confirms, ""))
         row = self.target.instance or self.target.cluster
         return row.name if row else ""
 
-        if self.confirms:
-            return str(self.cleaned_data.get(self.confirms, ""))
     def _confirm(self) -> None:
         if self.cleaned_data.get("confirm") != self.confirmation():
             self.add_error("confirm", _("Type %(name)s to confirm: this was not it.") % {"name": self.confirmation()})

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from clusters import services
+from clusters.copy_forms import PurgeCopyRequest, RejoinRequest, RestoreCopyRequest
 from clusters.form_base import (
     ClusterRequest,
     ConfirmedClusterRequest,
@@ -249,6 +250,9 @@ REQUEST_FORMS: Final[dict[str, type[RequestForm]]] = {
     "set_sync": SetSyncRequest,
     "create_slot": CreateSlotRequest,
     "drop_slot": DropSlotRequest,
+    "rejoin": RejoinRequest,
+    "restore_copy": RestoreCopyRequest,
+    "purge_copy": PurgeCopyRequest,
     "start_instance": InstanceRequest,
     "stop_instance": ConfirmedInstanceRequest,
     "restart_instance": ConfirmedInstanceRequest,

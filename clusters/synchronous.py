@@ -52,7 +52,7 @@ def synchronous_of(
     members = [row for row in cluster.instances.select_related("pair").order_by("name") if leaver is None or row.pk != leaver.pk]
     for row in members:
         if joiner is not None and row.pk == joiner.pk:
-            row.lifecycle = Lifecycle.READY  # this copy of the row only; it is not saved
+            row.lifecycle, row.quarantined_at = Lifecycle.READY, None  # this copy of the row only; it is not saved
     names = waited_for(count, instance, members, upstreams_of(members)) if mode != "async" else []
     return standby_names(mode, count, names), names
 

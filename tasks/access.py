@@ -2,7 +2,7 @@
 
 viewer         looks at everything but users and tokens of others
 operator       also requests jobs
-administrator  also registers servers, gives up clusters, and manages users, tokens and schedules
+administrator  also registers servers, gives up clusters, purges kept copies, and manages users, tokens and schedules
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VIEW: Final = frozenset(
     for model in models
 )
 #: Kinds of jobs that an administrator alone may request.
-ADMINISTRATORS_KINDS: Final = frozenset({"remove_cluster"})
+ADMINISTRATORS_KINDS: Final = frozenset({"remove_cluster", "purge_copy"})
 
 _OPERATE = frozenset(kind.permission for kind in KINDS.values() if kind.name not in ADMINISTRATORS_KINDS)
 _ADMINISTER = (

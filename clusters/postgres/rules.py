@@ -6,6 +6,8 @@ from clusters.postgres.failover_rules import FAILOVER_RULES, best_candidate, fai
 from clusters.postgres.obstacles import Obstacle, Severity, size
 from clusters.postgres.place_rules import PLACE_RULES, PlaceFacts, place_obstacles
 from clusters.postgres.promote_rules import PROMOTE_RULES, promote_obstacles
+from clusters.postgres.rejoin_facts import RejoinFacts, Way
+from clusters.postgres.rejoin_rules import REJOIN_RULES, rejoin_obstacles, rejoin_way
 from clusters.postgres.settings import PARITY
 from clusters.postgres.slot_rules import create_slot_obstacles, drop_slot_obstacles
 from clusters.postgres.switchover_rules import SWITCHOVER_RULES, switchover_obstacles
@@ -19,6 +21,7 @@ __all__ = [
     "PARITY",
     "PLACE_RULES",
     "PROMOTE_RULES",
+    "REJOIN_RULES",
     "SWITCHOVER_RULES",
     "SYNC_CHANGE_RULES",
     "VERIFY_RULES",
@@ -27,11 +30,13 @@ __all__ = [
     "MarkerState",
     "Obstacle",
     "PlaceFacts",
+    "RejoinFacts",
     "Severity",
     "SyncChangeFacts",
     "TargetState",
     "Verdict",
     "VerifyFacts",
+    "Way",
     "best_candidate",
     "clone_obstacles",
     "create_slot_obstacles",
@@ -41,6 +46,8 @@ __all__ = [
     "lag_seconds",
     "place_obstacles",
     "promote_obstacles",
+    "rejoin_obstacles",
+    "rejoin_way",
     "size",
     "switchover_obstacles",
     "sync_obstacles",

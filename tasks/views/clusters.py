@@ -9,7 +9,8 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from clusters.models import Cluster, Instance
+from clusters.copies import kept_copies
+from clusters.models import Cluster, Instance, KeptCopy
 from clusters.selectors import connection_string
 from clusters.slots import UNKNOWN, slots_of
 from tasks.kinds import ACTIVE, KINDS
@@ -51,6 +52,7 @@ def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
         addresses=addresses(cluster, members.instances),
         promise=promise_of(cluster, members),
         slots=slot_rows(request, cluster, members, holder),
+        copies=copy_rows(request, cluster, holder),
     )
 
 
@@ -88,6 +90,25 @@ def instance_rows(request: HttpRequest, cluster: Cluster, members: Members, hold
         }
         for instance in members.instances
     ]
+
+
+def copy_rows(request: HttpRequest, cluster: Cluster, holder: Job | None) -> list[dict[str, Any]]:
+    """Each kept copy, with the addresses where it is put back and deleted, where that may be asked for."""
+    restore, purge = KINDS["restore_copy"], KINDS["purge_copy"]
+    may_restore, may_purge = (request.user.has_perm(kind.permission) and not busy_reason(kind, holder) for kind in (restore, purge))
+    rows: list[dict[str, Any]] = []
+    for copy in kept_copies(cluster.name):
+        query = f"?copy={copy['id']}"
+        back = may_restore and copy["origin"] != KeptCopy.Origin.REMOVED
+        rows.append(
+            {
+                **copy,
+                "origin_label": KeptCopy.Origin(copy["origin"]).label,
+                "restore_url": request_url(restore, cluster=cluster.name, instance=copy["instance"]) + query if back else "",
+                "purge_url": request_url(purge, cluster=cluster.name) + query if may_purge else "",
+            }
+        )
+    return rows
 
 
 def slot_rows(request: HttpRequest, cluster: Cluster, members: Members, holder: Job | None) -> list[dict[str, Any]]:

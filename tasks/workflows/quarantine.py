@@ -1,10 +1,15 @@
-"""Old data is put aside, never deleted: an instance's directory is renamed into the cluster's quarantine."""
+"""Old data is put aside, never deleted: an instance's directory is renamed into the cluster's quarantine, as a kept copy."""
 
 from __future__ import annotations
 
 from clusters.instances import InstanceHandle
+from clusters.models import KeptCopy
+from clusters.ownership import OWNER_FILE, owner_text
+from clusters.postgres.files import File
 from clusters.postgres.spec import InstanceSpec
 from tasks.context import Context
+from tasks.workflows.keeping import copy_recorded, copy_unrecorded, owner_of
+from tasks.workflows.rejoining import control_of
 
 
 def put_aside(ctx: Context, handle: InstanceHandle) -> str:
@@ -13,7 +18,13 @@ def put_aside(ctx: Context, handle: InstanceHandle) -> str:
     if handle.machine.exists(handle.spec.directory):
         handle.move(handle.spec.directory, target)
     handle.remove_socket_directory()
-    return target if handle.machine.exists(target) else ""
+    if not handle.machine.exists(target):
+        return ""
+    if owner_of(handle.machine, target) is None:  # else it is of the job that made it, and never ended well
+        handle.put_files([_owner_file(handle.spec, ctx.job.pk)])
+    control = control_of(handle, f"{target}/volumes/postgres/data")
+    copy_recorded(ctx, handle, KeptCopy.Origin.REMOVED, target, timeline=control.timeline if control else None)
+    return target
 
 
 def put_back(ctx: Context, handle: InstanceHandle) -> None:
@@ -22,9 +33,17 @@ def put_back(ctx: Context, handle: InstanceHandle) -> None:
     if handle.machine.exists(target):
         if not handle.machine.exists(handle.spec.socket_directory):
             handle.make_made(handle.spec.socket_directory, ctx.job.pk)
+        if owner_of(handle.machine, target) == owner_text(ctx.job.pk):
+            handle.remove_file(_owner_file(handle.spec, ctx.job.pk).path)
         handle.move(target, handle.spec.directory)
+    copy_unrecorded(ctx, handle, "restored")
 
 
-def aside_commands(spec: InstanceSpec, job: int | str) -> tuple[str, str]:
+def aside_commands(spec: InstanceSpec, job: int | str) -> tuple[str | File, ...]:
     """For a plan."""
-    return f"mv {spec.directory} {spec.quarantine_directory(job)}", f"rm -r {spec.socket_directory}"
+    return f"mv {spec.directory} {spec.quarantine_directory(job)}", f"rm -r {spec.socket_directory}", _owner_file(spec, job)
+
+
+def _owner_file(spec: InstanceSpec, job: int | str) -> File:
+    """Without it nothing of the panel's deletes the directory, also when a person asks."""
+    return File(f"{spec.quarantine_directory(job)}/{OWNER_FILE}", owner_text(job), 0o600)

@@ -105,7 +105,7 @@ class World:
             "server-page": {"name": self.objects["server"]}, "server-request": {"name": self.objects["server"]},
         }.get(name, {"name": self.objects["server"] if "servers/" in route else "orders"})  # fmt: skip
         values = names | {"instance": "orders-2", "job_id": self.job_id, "act": ACTS.get(name, ""), "app_label": "auth"}
-        values |= {"content_type_id": 1, "object_id": existing(name), "id": self.objects["user"], "url": "nowhere/"}
+        values |= {"content_type_id": 1, "object_id": existing(name), "id": self.objects["user"], "url": "nowhere/", "copy_id": 1}
         route = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"<\1>", route).replace("^", "").replace("$", "").replace(".*", "nowhere")
         return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), route)
 
