@@ -231,3 +231,42 @@ def superuser(stage: Stage, *statements: str) -> None:
     handle = InstanceHandle(of("node1"), None)  # type: ignore[arg-type]  # it only looks
     for text in statements:
         handle.superuser_query(Call(Statement("test", "test", text, "superuser"), {}, {}))  # type: ignore[arg-type]
+
+
+def test_a_slot_that_fills_the_disk_is_named_at_half_at_four_fifths_and_when_it_is_lost(stage: Stage) -> None:
+    """Fault 31: the limit protects the primary's disk; what is lost is the standby, and it is said which."""
+    stage.create(settings={"max_slot_wal_keep_size": "256MB", "wal_keep_size": "0", "max_wal_size": "64MB"})
+    stage.standby(name="node2")
+    stage.done("stop_instance", cluster="orders", instance="node2", confirm="node2")
+    assert "slot_filling" not in slot_findings(stage)
+    fill(stage, files=10)
+    assert "slot_filling" in slot_findings(stage)
+    fill(stage, files=4)
+    found = slot_findings(stage)
+    assert "once it is lost it must be cloned again" in found["slot_nearly_full"]
+    with pytest.raises(RequestRefused) as refused:
+        stage.request("drop_slot", cluster="orders", instance="node1", slot="pgr_orders_node2", confirm="pgr_orders_node2")
+    assert "belongs to node2" in str(refused.value.errors["slot"])
+    fill(stage, files=6)
+    superuser(stage, "CHECKPOINT")
+    assert "It must be cloned again" in slot_findings(stage)["slot_lost"]
+    assert [row["wal_status"] for row in cluster_slots("orders")] == ["lost"]
+    assert commits_at_all(stage)
+
+
+def slot_findings(stage: Stage) -> dict[str, str]:
+    """What a verification finds of the slot now: name -> cure."""
+    stage.done("verify", cluster="orders")
+    findings = of("node2").pair.verifications.latest("created_at").findings
+    return {finding["name"]: finding["cure"] for finding in findings}
+
+
+def fill(stage: Stage, files: int) -> None:
+    """So many WAL files of 16 MB."""
+    message = "PERFORM pg_logical_emit_message(false, 'x', 'x')"
+    superuser(stage, f"DO $$ BEGIN FOR i IN 1..{files} LOOP {message}; PERFORM pg_switch_wal(); END LOOP; END $$")
+
+
+def commits_at_all(stage: Stage) -> bool:
+    with stage.connect(of("node1")) as session:
+        return session.execute("CREATE TABLE still_writable (g int)").statusmessage == "CREATE TABLE"

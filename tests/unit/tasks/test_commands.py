@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tasks.kinds import Status
 from tasks.models import ApiToken, AuditEntry, Job
 from tasks.tokens import token_find
 from tests.factories import EventFactory, JobFactory, ServerFactory, StepFactory, UserFactory, cluster_with_standbys
+from tests.unit.clusters.postgres import pair as facts
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stub_workflows")]
 
@@ -60,7 +62,9 @@ def job_ends(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_show_prints_the_contract_as_json() -> None:
     cluster_with_standbys("orders")
     shown = Run("cluster", "show", "orders", "--json").json
-    assert list(shown) == ["name", "state", "verdict", "epoch", "guarantee", "connection_string", "primary", "instances"]
+    assert list(shown) == [
+        "name", "state", "verdict", "epoch", "guarantee", "guarantee_sentence", "connection_string", "primary", "instances",
+    ]  # fmt: skip
     assert list(shown["instances"][0]) == [
         "name", "server", "role", "state", "host", "port", "timeline", "upstream", "slot", "sync_state", "lag_bytes", "lag_seconds",
         "observed_at",
@@ -303,3 +307,25 @@ def test_nothing_that_is_printed_can_steer_the_terminal() -> None:
     assert plain(hostile) == "\\u001b]52;c;aGk=\\u0007\\u202e\\u000d\\u000a\\u009b2J"
     ServerFactory(name="alpha", facts={"hostname": hostile, "postgres": []})
     assert "\x1b" not in Run("server", "show", "alpha").out
+
+
+def test_commits_are_asked_to_wait_and_slots_are_listed_made_and_dropped() -> None:
+    cluster_with_standbys("orders")
+    run = Run("cluster", "set-sync", "orders", "--mode", "any", "--yes")
+    job = Job.objects.latest("id")
+    assert (run.code, job.kind, job.params) == (0, "set_sync", {"cluster": "orders", "mode": "any", "count": 1})
+    Job.objects.update(status=Status.DONE)
+    run = Run("cluster", "set-sync", "orders", "--mode", "any", "--count", "2", "--yes")
+    assert (run.code, "from 1 to 1 (orders-2 follow the primary directly)" in run.err) == (2, True)
+    assert Run("cluster", "set-sync", "orders", "--mode", "most", "--yes").err.startswith("mode: “most” is none of async, first, any.")
+    held = replace(facts.HELD, name="backup_tool", active=False, pid=None)
+    Instance.objects.filter(name="orders-1").update(observed=facts.primary(slots=(held,)).as_row())
+    assert [slot["slot"] for slot in Run("cluster", "slots", "orders", "--json").json] == ["backup_tool"]
+    assert Run("cluster", "slots", "orders").out.splitlines()[1].split()[:4] == ["orders-1", "backup_tool", "unknown", "physical"]
+    Run("cluster", "drop-slot", "orders", "orders-1", "backup_tool", "--yes")
+    job = Job.objects.latest("id")
+    assert (job.kind, job.params["slot"]) == ("drop_slot", "backup_tool")
+    Job.objects.update(status=Status.DONE)
+    assert "are the panel's own" in Run("cluster", "create-slot", "orders", "orders-1", "pgr_orders_x").err
+    Run("cluster", "create-slot", "orders", "orders-1", "backup_two")
+    assert Job.objects.latest("id").kind == "create_slot"
