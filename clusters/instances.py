@@ -338,8 +338,9 @@ class InstanceHandle:
     def unit(self, unit: str) -> Unit:
         return self.machine.unit(self.unit_directory(unit))
 
-    def unit_output(self, unit: str, offset: int) -> bytes:
-        return self.machine.unit_output(self.unit_directory(unit), offset)
+    def unit_follow(self, unit: str, offset: int, seconds: float) -> tuple[Unit, bytes]:
+        """Wait for it a while; how it stands, and what it printed since."""
+        return self.machine.follow_unit(self.unit_directory(unit), offset, seconds)
 
     def unit_end(self, unit: str) -> None:
         """Stop a detached command if it runs, and delete its receipts."""

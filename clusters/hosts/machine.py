@@ -184,8 +184,11 @@ class Machine(Protocol):
     def unit(self, directory: str) -> Unit:
         """How a detached command stands."""
 
-    def unit_output(self, directory: str, offset: int = 0, limit: int = 1 << 16) -> bytes:
-        """At most `limit` bytes of what it printed (both streams), from byte `offset` on."""
+    def follow_unit(self, directory: str, offset: int, seconds: float, limit: int = 1 << 16) -> tuple[Unit, bytes]:
+        """Wait while the unit runs, at most `seconds`; how it stands then (without pid and command), and what it printed from `offset` on.
+
+        An end is heard within a tenth of a second. What was printed before the end is in the answer that tells it, up to `limit` bytes.
+        """
 
     def stop_unit(self, directory: str, grace: float = 10, fence: Fence | None = None) -> Unit:
         """TERM to the process group, KILL after `grace` seconds, only to processes proven to be the unit's. Gives the state after it."""

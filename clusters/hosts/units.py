@@ -22,8 +22,12 @@ class UnitVerbs(ShellMachine):
     def unit(self, directory: str) -> Unit:
         return _unit(self.verb(UNITS, "unit", tree_checked(directory)))
 
-    def unit_output(self, directory: str, offset: int = 0, limit: int = 1 << 16) -> bytes:
-        return self.verb(UNITS, "output", tree_checked(directory), str(max(0, offset)), str(limit), answer_bytes=limit)
+    def follow_unit(self, directory: str, offset: int, seconds: float, limit: int = 1 << 16) -> tuple[Unit, bytes]:
+        words = (tree_checked(directory), str(max(0, offset)), str(limit), str(math.ceil(seconds * 10)))
+        answer = self.verb(UNITS, "follow", *words, answer_bytes=limit + 64, timeout=seconds + VERB_SECONDS)
+        first, _newline, output = answer.partition(b"\n")
+        state, code = first.decode().split(" ")
+        return Unit(state=cast("UnitState", state), returncode=None if code == "-" else int(code)), output
 
     def stop_unit(self, directory: str, grace: float = 10, fence: Fence | None = None) -> Unit:
         words = (tree_checked(directory), str(math.ceil(grace * 10)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -12,8 +11,10 @@ from clusters.postgres.commands import Command
 from tasks.context import Context
 from tasks.workflows.step import StepFailed
 
-#: Looks follow each other after 50 ms at first, later after 250: a short command is not waited for, a long one not pestered.
-POLL_SECONDS: Final = (0.05, 0.25)
+#: One look waits so long on the server for the command's end: nobody waits for it in vain, and a long one is not pestered.
+FOLLOW_SECONDS: Final = 0.5
+#: At most so much of its output at once.
+OUTPUT_BYTES: Final = 1 << 16
 LINE_LIMIT: Final = 8192
 
 #: Takes a line; true when it has been dealt with and does not belong in the log (a progress line).
@@ -34,15 +35,13 @@ def unit_run(ctx: Context, handle: InstanceHandle, what: str, command: Command, 
         ctx.keep_now(offset=0)  # an earlier try may have left its own
     if handle.unit_start(name, command).already:
         ctx.say(f"Found {what} again, started by an earlier worker; its log goes on where it was.")
-    pause, longest = POLL_SECONDS
+    wait = FOLLOW_SECONDS
     while True:
-        unit = handle.unit(name)  # before the output: what was printed before the end is read after it was seen
-        _read(ctx, handle, name, take, last=unit.state != "running")
-        if unit.state != "running":
+        unit, more = _followed(ctx, handle, name, take, wait)
+        if unit.state != "running" and not more:
             return unit
+        wait = 0 if more else FOLLOW_SECONDS
         ctx.check_cancel()
-        time.sleep(pause)
-        pause = min(pause * 1.3, longest)
 
 
 def unit_succeeded(unit: Unit, what: str, hint: str = "") -> None:
@@ -55,17 +54,20 @@ def unit_succeeded(unit: Unit, what: str, hint: str = "") -> None:
         raise StepFailed(what, hint or "Put right what it names, then resume the job.")
 
 
-def _read(ctx: Context, handle: InstanceHandle, name: str, take: LineTaker | None, *, last: bool) -> None:
-    """Log what was printed since the remembered offset. The offset is stored together with the lines, so none is lost or doubled."""
+def _followed(ctx: Context, handle: InstanceHandle, name: str, take: LineTaker | None, wait: float) -> tuple[Unit, bool]:
+    """One look, and the log of what was printed since the remembered offset; how the unit stands, and whether there is more to read.
+
+    The offset is stored together with the lines, so none is lost or doubled.
+    """
     offset = int(ctx.state.get("offset", 0))
-    while chunk := handle.unit_output(name, offset):
-        whole = chunk.rfind(b"\n") + 1
-        if not whole:
-            whole = len(chunk) if last or len(chunk) >= LINE_LIMIT else 0
-        for line in chunk[:whole].decode("utf-8", "replace").splitlines():
-            if not (take and take(line)):
-                ctx.output(line)
-        if not whole:
-            return
-        offset += whole
-        ctx.keep(offset=offset)
+    unit, chunk = handle.unit_follow(name, offset, wait)
+    more = len(chunk) >= OUTPUT_BYTES
+    whole = len(chunk) if unit.state != "running" and not more else chunk.rfind(b"\n") + 1
+    if not whole and len(chunk) >= LINE_LIMIT:
+        whole = len(chunk)
+    for line in chunk[:whole].decode("utf-8", "replace").splitlines():
+        if not (take and take(line)):
+            ctx.output(line)
+    if whole:
+        ctx.keep(offset=offset + whole)
+    return unit, more

@@ -117,8 +117,9 @@ def drive(job: Job, failpoint: str = "", *, workers: int = 10, **options: Any) -
 
 
 def places(kind: str, *, undo: bool = False) -> list[str]:
-    """Every failpoint of a kind's workflow; with `undo` those of its undoing."""
+    """Every failpoint of a kind's workflow, in the order in which they are met; with `undo` those of its undoing."""
     steps = [step for step in workflow_of(kind).steps if isinstance(step, Step) and (step.undo or not undo)]
+    steps = steps[::-1] if undo else steps
     return [f"{'undo.' if undo else ''}{step.name}:{where}" for step in steps for where in WHERE]
 
 

@@ -60,6 +60,19 @@ verb_output() { # DIRECTORY OFFSET LIMIT
     [ ! -e "$1/out" ] || tail -c "+$(($2 + 1))" <"$1/out" | head -c "$3"
 }
 
+# Waits while the unit runs, at most so long; then how it stands, and what it printed since. The state is looked at first: what was
+# printed before the end is in the answer that tells the end.
+verb_follow() { # DIRECTORY OFFSET LIMIT TENTHS
+    waited=0
+    unit_state "$1"
+    while [ "$state" = running ] && [ "$waited" -lt "$4" ]; do
+        pause
+        unit_state "$1"
+    done
+    printf '%s %s\n' "$state" "${rc:--}"
+    verb_output "$1" "$2" "$3"
+}
+
 # Signals go to the group only while its leader or the command is proven to be the one of the receipts.
 signal_unit() { # DIRECTORY SIGNAL
     if alive "$1/pid" || alive "$1/child"; then

@@ -26,6 +26,11 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = 20) -> None
         time.sleep(0.005)
 
 
+def printed(machine: LocalMachine, unit: str, offset: int = 0, limit: int = 1 << 16) -> bytes:
+    """What a unit has printed so far."""
+    return machine.follow_unit(unit, offset, 0, limit)[1]
+
+
 def ended(machine: LocalMachine, directory: str) -> Unit:
     """The unit once it runs no more."""
     wait_until(lambda: machine.unit(directory).state != "running", f"{directory} has ended")

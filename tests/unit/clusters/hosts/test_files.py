@@ -284,6 +284,15 @@ class TestMoving:
             refused(lambda target=target: machine.move(f"{base}/source", f"{base}/{target}", fence), "exists")
         assert machine.list_directory(f"{base}/target") == []
 
+    def it_deletes_one_file_and_nothing_else(self, machine: LocalMachine, base: str, fence: Fence) -> None:
+        machine.write_file(f"{base}/file", b"x")
+        machine.remove_file(f"{base}/file", fence)
+        machine.remove_file(f"{base}/file", fence)  # gone already: no error
+        assert not machine.exists(f"{base}/file")
+        machine.make_directory(f"{base}/directory")
+        with pytest.raises(PathRefused, match="not a plain file"):
+            machine.remove_file(f"{base}/directory", fence)
+
     def it_says_which_end_is_missing(self, machine: LocalMachine, base: str) -> None:
         machine.write_file(f"{base}/file", b"")
         assert f"{base}/none" in refused(lambda: machine.move(f"{base}/none", f"{base}/a"), "absent").what

@@ -13,7 +13,7 @@ import pytest
 
 from clusters.hosts.local import LocalMachine
 from clusters.hosts.machine import ArgumentRefused, Fence, PathRefused, Unit, VerbFailed
-from tests.unit.clusters.hosts.conftest import directory_for_all, ended, present, programs, uid_of, until, wait_until
+from tests.unit.clusters.hosts.conftest import directory_for_all, ended, present, printed, programs, uid_of, until, wait_until
 
 ROOT = Path(__file__).resolve().parents[4]
 ABSENT = Unit("absent")
@@ -35,10 +35,23 @@ class TestCourse:
         assert machine.unit(unit) == started
         machine.write_file(f"{base}/go", b"")
         assert ended(machine, unit) == Unit("finished", 3, started.pid, command)
-        assert machine.unit_output(unit) == b"out\nerr\n"
+        assert printed(machine, unit) == b"out\nerr\n"
         assert machine.list_directory(unit) == ["child", "command", "out", "pid", "rc", "runner"]
         machine.remove_unit(unit, fence)
-        assert (machine.unit(unit), machine.kind(unit), machine.unit_output(unit)) == (ABSENT, "absent", b"")
+        assert (machine.unit(unit), machine.kind(unit), printed(machine, unit)) == (ABSENT, "absent", b"")
+
+    def it_is_followed_to_its_end_without_asking_again_and_again(self, machine: LocalMachine, unit: str, fence: Fence) -> None:
+        machine.start_unit(unit, ["sh", "-c", "echo one; sleep 0.5; echo two; exit 4"], fence=fence)
+        began = time.monotonic()
+        assert machine.follow_unit(unit, 0, 30) == (Unit("finished", 4), b"one\ntwo\n")
+        assert time.monotonic() - began < 20
+        assert machine.follow_unit(unit, 4, 30, limit=2) == (Unit("finished", 4), b"tw")
+
+    def it_is_followed_no_longer_than_was_asked(self, machine: LocalMachine, unit: str, fence: Fence) -> None:
+        machine.start_unit(unit, ["sleep", "60"], fence=fence)
+        assert machine.follow_unit(unit, 0, 0.3) == (Unit("running"), b"")
+        machine.stop_unit(unit, fence=fence)
+        assert machine.follow_unit(f"{unit}-other", 0, 30) == (ABSENT, b"")
 
     def it_runs_in_a_session_of_its_own_as_the_machines_user_with_a_minimal_environment(
         self, machine: LocalMachine, unit: str, fence: Fence, monkeypatch: pytest.MonkeyPatch
@@ -47,7 +60,7 @@ class TestCourse:
         script = "id -u; pwd; umask; cut -d' ' -f5,6 /proc/self/stat; cat; { true >&9; } 2>/dev/null || echo closed; env"
         started = machine.start_unit(unit, ["sh", "-c", script], env={"PGPASSFILE": "/a b/'$x"}, fence=fence)
         assert ended(machine, unit).returncode == 0
-        uid, directory, umask, groups, closed, *env = machine.unit_output(unit).decode().splitlines()
+        uid, directory, umask, groups, closed, *env = printed(machine, unit).decode().splitlines()
         assert (int(uid), directory, umask, closed) == (uid_of(machine), "/", "0077", "closed")
         assert groups == f"{started.pid} {started.pid}"
         assert "PGPASSFILE=/a b/'$x" in env
@@ -57,7 +70,7 @@ class TestCourse:
         words = ["", " ", "a b", "'", '"', "$HOME", "$(id)", "`id`", "a\nb", "-n", "--command", "*", "\\", "ü…🐘", ";id", "x=y"]
         machine.start_unit(unit, ["printf", "[%s]", *words], fence=fence)
         assert ended(machine, unit).returncode == 0
-        assert machine.unit_output(unit).decode() == "".join(f"[{word}]" for word in words)
+        assert printed(machine, unit).decode() == "".join(f"[{word}]" for word in words)
 
     @pytest.mark.parametrize(("argv", "code"), [(["no-such-program"], 127), (["/etc/passwd"], 126), (["sh", "-c", "kill -KILL $$"], 137)])
     def it_records_how_a_command_ended_that_could_not_run_or_was_killed(
@@ -70,8 +83,8 @@ class TestCourse:
         machine.start_unit(unit, ["printf", r"\0\377%05000d", "7"])
         ended(machine, unit)
         whole = b"\x00\xff" + b"0" * 4999 + b"7"
-        assert machine.unit_output(unit) == whole
-        pieces = [machine.unit_output(unit, offset, 1000) for offset in range(0, 7000, 1000)]
+        assert printed(machine, unit) == whole
+        pieces = [printed(machine, unit, offset, 1000) for offset in range(0, 7000, 1000)]
         assert (b"".join(pieces), pieces[-1]) == (whole, b"")
 
     def it_says_what_the_unit_is_though_its_directory_has_an_odd_name(self, machine: LocalMachine, base: str) -> None:
@@ -123,7 +136,7 @@ class TestOnce:
         assert machine.unit(unit) == Unit("absent", command="echo")
         assert machine.start_unit(unit, ["echo", "hello"]).already is False
         assert ended(machine, unit).returncode == 0
-        assert machine.unit_output(unit) == b"hello\n"
+        assert printed(machine, unit) == b"hello\n"
 
 
 STARTER = """
@@ -228,16 +241,16 @@ class TestRecycledNumber:
 class TestStopping:
     def it_asks_first_and_records_how_the_command_ended(self, machine: LocalMachine, unit: str, fence: Fence) -> None:
         started = machine.start_unit(unit, ["sh", "-c", "trap 'echo bye; exit 4' TERM; echo on; while :; do sleep 0.01; done"], fence=fence)
-        wait_until(lambda: machine.unit_output(unit) == b"on\n", "the trap is set")
+        wait_until(lambda: printed(machine, unit) == b"on\n", "the trap is set")
         assert machine.stop_unit(unit, 10, fence) == Unit("finished", 4, started.pid, started.command)
-        assert machine.unit_output(unit).startswith(b"on\n")
-        assert machine.unit_output(unit).endswith(b"bye\n")
+        assert printed(machine, unit).startswith(b"on\n")
+        assert printed(machine, unit).endswith(b"bye\n")
 
     def it_kills_what_does_not_heed_and_all_of_its_group(self, machine: LocalMachine, unit: str) -> None:
         script = "trap '' TERM; sleep 1000 & echo $!; while :; do sleep 1; done"
         started = machine.start_unit(unit, ["sh", "-c", script])
-        wait_until(lambda: machine.unit_output(unit).endswith(b"\n"), "it heeds no TERM")
-        below = int(machine.unit_output(unit))
+        wait_until(lambda: printed(machine, unit).endswith(b"\n"), "it heeds no TERM")
+        below = int(printed(machine, unit))
         assert machine.stop_unit(unit, 0.2) == Unit("finished", 137, started.pid, started.command)
         wait_until(lambda: not present(below), "its child is gone too")
 
@@ -304,7 +317,7 @@ def it_detaches_with_what_the_machine_has(machine: LocalMachine, base: str, miss
         assert (started.state, machine.start_unit(unit, ["true"], fence=fence).already) == ("running", True)
         machine.write_file(f"{base}/go", b"")
         assert ended(machine, unit).returncode == 9
-        assert machine.unit_output(unit).decode() == f"{started.pid} {started.pid}\n"
+        assert printed(machine, unit).decode() == f"{started.pid} {started.pid}\n"
 
 
 def it_says_what_is_missing_when_nothing_can_detach(machine: LocalMachine, base: str) -> None:

@@ -13,7 +13,7 @@ from clusters.hosts.errors import HostError, LockBusy, PathRefused, TokenRefused
 from clusters.hosts.local import LocalMachine
 from clusters.hosts.machine import Fence
 from clusters.hosts.refusals import refusal, unmarked
-from tests.unit.clusters.hosts.conftest import directory_for_all, ended, programs
+from tests.unit.clusters.hosts.conftest import directory_for_all, ended, printed, programs
 
 SCRIPTS = sorted(Path(wrapper.__file__).parent.glob("*.sh"))
 WORDS = sorted({word for script in SCRIPTS for word in re.findall(r"\bfail ([a-z-]+)", script.read_text())})
@@ -76,7 +76,7 @@ def it_runs_on_the_shells_that_servers_have(shell: str, tmp_path: Path) -> None:
         assert machine.directory_bytes(place) > 0
         unit = f"{tmp_path}/c/unit"
         assert machine.start_unit(unit, ["sh", "-c", "echo out; exit 4"], fence=fence).already is False
-        assert (ended(machine, unit).returncode, machine.unit_output(unit)) == (4, b"out\n")
+        assert (ended(machine, unit).returncode, printed(machine, unit)) == (4, b"out\n")
         machine.remove_unit(unit, fence)
         machine.start_unit(unit, ["sleep", "1000"], fence=fence)
         assert machine.stop_unit(unit, 10, fence).returncode == 143
