@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django import forms
@@ -59,6 +60,12 @@ class SetSyncRequest(ConfirmedClusterRequest):
         required=False,
         help_text=gettext_lazy("From 1 to the number of standbys that follow the primary directly. Empty: 1."),
     )
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        cluster = None if self.is_bound else Cluster.objects.filter(name=self.initial.get("cluster")).first()
+        if cluster:  # the page begins with what holds now
+            self.initial = {"mode": cluster.sync_mode, "count": cluster.sync_count or None, **self.initial}
 
     def _check(self) -> None:
         cluster, values = self.target.cluster, self.cleaned_data

@@ -174,7 +174,8 @@ def sync_standbys_missing(facts: SyncChangeFacts) -> Obstacle | None:
         "sync_standbys_missing",
         "warns" if facts.lower else "blocks",
         _(
-            "%(value)s of the standbys (%(names)s) stream from %(instance)s, and commits are to wait for %(threshold)s: they would not return."
+            "%(value)s of the standbys (%(names)s) stream from %(instance)s, and commits are to wait for %(threshold)s: "
+            "they would not return."
         ),
         _("Start the standbys and let them catch up, or ask for fewer."),
         value=len(facts.streaming),

@@ -139,3 +139,27 @@ def test_requests_at_the_same_moment_get_ports_of_their_own_and_one_name_once() 
 def _all(threads: list[threading.Thread], do: Callable[[threading.Thread], None]) -> None:
     for thread in threads:
         do(thread)
+
+
+def test_the_page_of_synchronous_replication_begins_with_what_holds_and_refuses_what_would_never_return() -> None:
+    cluster = cluster_with_standbys("orders", standbys=2)
+    Cluster.objects.update(sync_mode="any", sync_count=1)
+    form = REQUEST_FORMS["set_sync"](initial={"cluster": "orders"})
+    assert (form["mode"].value(), form["count"].value()) == ("any", 1)
+
+    def said(**data: Any) -> dict[str, list[str]]:
+        return REQUEST_FORMS["set_sync"]({"cluster": "orders", "confirm": "orders", **data}).messages()
+
+    assert said(mode="first", count=2) == {}
+    assert said(mode="async") == {}
+    names = "give a number from 1 to 2 (orders-2, orders-3 follow the primary directly)."
+    assert said(mode="any", count=3) == {"count": [f"Commits cannot wait for 3: {names}"]}
+    assert said(mode="any", count=0) == {"count": [f"Commits cannot wait for 0: {names}"]}
+    assert said(mode="any", count="-1") == {"count": ["count: “-1” is not a number of standbys."]}
+    Cluster.objects.update(sync_count=2)
+    removal = RemoveStandbyRequest({"cluster": "orders", "instance": "orders-2", "confirm": "orders-2"})
+    assert removal.messages() == {
+        "instance": ["Commits wait for 2 standbys, and without this one 1 would be left. Change synchronous replication first."]
+    }
+    Instance.objects.filter(cluster=cluster, role="standby").update(lifecycle="planned")
+    assert said(mode="any") == {"count": ["No standby follows the primary directly. Add one first: a commit would wait for ever."]}
