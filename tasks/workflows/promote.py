@@ -35,6 +35,7 @@ from tasks.workflows.planning import (
 from tasks.workflows.promoting import candidate_promoted, promote_plan, promotion_seen
 from tasks.workflows.slots import drop_call, slot_dropped
 from tasks.workflows.step import PointOfNoReturn, Step, StepFailed, Workflow
+from tasks.workflows.synchronous import commits_released, commits_wait_again, planned_counting
 
 
 def standby_checked(ctx: Context) -> str:
@@ -156,6 +157,10 @@ def _new_spec(request: PlanRequest) -> InstanceSpec:
     return _seceded(planned_spec(request), str(request.params["new_cluster"]))
 
 
+def _release_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    return planned_counting(planned_instance(request), with_it=False)
+
+
 def _move_plan(request: PlanRequest) -> Iterable[PlanItem]:
     old, new = planned_spec(request), _new_spec(request)
     return planned(new, f"mv {old.directory} {new.directory}")
@@ -188,6 +193,7 @@ def _members_plan(request: PlanRequest) -> Iterable[PlanItem]:
 WORKFLOW = Workflow(
     steps=(
         Step(standby_checked),
+        Step(commits_released, undo=commits_wait_again, plan=_release_plan),
         Step(server_stopped, undo=standby_running_again, plan=stop_plan),
         Step(directory_moved, undo=directory_put_back, plan=_move_plan),
         PointOfNoReturn(),

@@ -270,3 +270,13 @@ def fill(stage: Stage, files: int) -> None:
 def commits_at_all(stage: Stage) -> bool:
     with stage.connect(of("node1")) as session:
         return session.execute("CREATE TABLE still_writable (g int)").statusmessage == "CREATE TABLE"
+
+
+def test_a_standby_that_leaves_as_a_primary_of_its_own_is_counted_no_more(stage: Stage) -> None:
+    three(stage)
+    set_sync(stage, "any", 1)
+    stage.done("promote", cluster="orders", instance="node3", new_cluster="copied", reason="a copy to test with", confirm="node3")
+    assert setting(stage, "node1") == 'ANY 1 ("node2")'
+    assert setting(stage, "node3") == ""
+    assert commits(stage)
+    assert stage.done("verify", cluster="orders").result["verdicts"] == {"node2": "ok"}
