@@ -63,7 +63,8 @@ class SetSyncRequest(ConfirmedClusterRequest):
 
     def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(data, **options)
-        cluster = None if self.is_bound else Cluster.objects.filter(name=self.initial.get("cluster")).first()
+        name = "" if self.is_bound else self.initial.get("cluster")
+        cluster = Cluster.objects.filter(name=name).first() if name else None
         if cluster:  # the page begins with what holds now
             self.initial = {"mode": cluster.sync_mode, "count": cluster.sync_count or None, **self.initial}
 
