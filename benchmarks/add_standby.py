@@ -55,6 +55,9 @@ def measure(scale: int, runs: int) -> None:
                 if round_number:
                     seconds[name].append(took)
         report(seconds)
+        print("the panel's steps, medians in seconds:")
+        for title, values in bench.step_seconds.items():
+            print(f"{statistics.median(values):8.2f}  {title}")
     finally:
         bench.end()
         shutil.rmtree(base, ignore_errors=True)

@@ -39,6 +39,7 @@ class Bench:
         self.cluster = self.stage.create()
         self.primary = self.cluster.instances.select_related("server", "cluster").get()
         self.rounds = 0
+        self.step_seconds: dict[str, list[float]] = {}  # of the panel's job
 
     def fill(self, scale: int) -> int:
         """Bytes of the cluster after pgbench's initialisation."""
@@ -51,8 +52,11 @@ class Bench:
     def panel(self) -> float:
         """Seconds from the request to a job that is done; then the standby is removed and its quarantine deleted."""
         began = time.monotonic()
-        self.stage.standby(name="node2")
+        job = self.stage.standby(name="node2")
         took = time.monotonic() - began
+        for step in job.steps.all():
+            seconds = (step.finished_at - step.started_at).total_seconds()
+            self.step_seconds.setdefault(step.title, []).append(seconds)
         self.stage.done("remove_standby", cluster="orders", instance="node2", confirm="node2")
         shutil.rmtree(Path(self.server.base_directory) / "orders/quarantine")
         return took
