@@ -38,6 +38,7 @@ class RejoinFacts:
     target_history: History | None = None
     target_end: Lsn | None = None  # where its WAL ends
     common_redo: Lsn | None = None  # from where on the last checkpoint needs WAL that both have; None: the target has no such WAL
+    wal_elsewhere: bool = False  # its pg_wal is a symbolic link: a copy of the directory would not hold it
     target_bytes: int | None = None  # of its data directory
     free_bytes: int | None = None
     target_version: Version | None = None  # of the programs there

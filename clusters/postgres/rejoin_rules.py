@@ -207,6 +207,13 @@ def rewind_source_wal_gone(facts: RejoinFacts) -> Obstacle | None:
     return _no_rewind(facts, "rewind_source_wal_gone", _("%(source)s has no WAL from %(value)s on any more"), str(facts.common_redo))
 
 
+def rewind_wal_elsewhere(facts: RejoinFacts) -> Obstacle | None:
+    """Its WAL lies in its data directory, so that a copy of that is whole."""
+    if not _rewinds(facts) or not facts.wal_elsewhere:
+        return None
+    return _no_rewind(facts, "rewind_wal_elsewhere", _("pg_wal of %(target)s is a symbolic link, so a copy of its data would not be whole"))
+
+
 def rewind_no_room(facts: RejoinFacts) -> Obstacle | None:
     """There is room for a full copy of its data: pg_rewind works in place, and what it undoes is gone."""
     if not _rewinds(facts) or facts.free_bytes is None or facts.target_bytes is None:
@@ -409,6 +416,7 @@ AGAINST_REWIND: Final[tuple[RejoinRule, ...]] = (
     rewind_of_standby,
     rewind_target_wal_gone,
     rewind_source_wal_gone,
+    rewind_wal_elsewhere,
     rewind_no_room,
 )
 

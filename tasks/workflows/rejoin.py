@@ -46,7 +46,7 @@ from tasks.workflows.keeping import copy_taken_away as kept_copy_taken_away
 from tasks.workflows.marker import marker_arrived, marker_plan, marker_write
 from tasks.workflows.observing import instance_observed, streaming_awaited
 from tasks.workflows.obstacles import obstacles_heeded
-from tasks.workflows.place import server_started, server_stopped, start_plan
+from tasks.workflows.place import server_stopped
 from tasks.workflows.planning import planned, planned_instance, planned_spec
 from tasks.workflows.rejoining import lost_sentence, lost_writes, rejoin_facts
 from tasks.workflows.slots import create_call, drop_call, slot_dropped, slot_ensured
@@ -60,6 +60,8 @@ DRY_RUN: Final = "rewind-dry-run"
 REWIND: Final = "rewind"
 UNITS: Final = (KEEP, RECOVER, DRY_RUN, REWIND, BASEBACKUP, VERIFYBACKUP)
 NOT_NEEDED: Final = "Not needed on this way."
+#: A rewound instance replays from the last common checkpoint on before it answers.
+START_SECONDS: Final = 600
 #: So many transactions stand in the job's result and the audit trail; the report beside the kept copy has more.
 XIDS_IN_RESULT: Final = 100
 
@@ -263,22 +265,44 @@ def files_written(ctx: Context) -> str:
 
 
 def fence_lifted(ctx: Context) -> str:
-    """Take the fence away: standby.signal alone makes it a standby"""
+    """Take it out of quarantine and its fence away: standby.signal alone makes it a standby"""
     target = ctx.handle(ctx.instance)
+    if "reason" not in ctx.state:
+        ctx.keep_now(reason=ctx.instance.quarantine_reason if ctx.instance.quarantined_at else None)
+    services.instance_release(ctx.instance)  # before it starts: what is in quarantine and runs is stopped by whoever sees it
     target.unfence(as_primary=False)
-    return f"{target.spec.name} may be started as a standby."
+    return f"{target.spec.name} may run, as a standby."
 
 
 def fence_set(ctx: Context) -> str:
-    """Fence it again"""
+    """Fence it again, and put it back into quarantine"""
     target = ctx.handle(ctx.instance)
     _fence(ctx, target)
-    return f"{target.spec.name} is fenced."
+    if ctx.state.get("reason") is not None:
+        services.instance_quarantine(ctx.instance, ctx.state["reason"])
+    return f"{target.spec.name} is fenced{' and in quarantine' if ctx.instance.quarantined_at else ''}."
+
+
+def target_started(ctx: Context) -> str:
+    """Start PostgreSQL, and wait until it has replayed enough to answer"""
+    target = ctx.handle(ctx.instance)
+    if target.is_running():
+        return "Already so: it runs."
+    target.start(START_SECONDS)
+    return f"{target.spec.name} answers at {target.spec.address}:{target.spec.port}."
 
 
 def streaming_seen(ctx: Context) -> str:
     """See it stream through its slot"""
-    return streaming_awaited(ctx, _source(ctx), ctx.handle(ctx.instance), ctx.instance.pair.slot)
+    source, target = _source(ctx), ctx.handle(ctx.instance)
+    while True:
+        before = _sent(source, target)
+        try:
+            return streaming_awaited(ctx, source, target, ctx.instance.pair.slot)
+        except StepFailed:
+            if (now := _sent(source, target)) is None or now == before:
+                raise
+            ctx.say(f"{target.spec.name} still catches up: it was sent the WAL up to {now}.")
 
 
 def row_arrived(ctx: Context) -> str:
@@ -289,21 +313,18 @@ def row_arrived(ctx: Context) -> str:
     return f"The row {token} was written on {primary.spec.name} and read on {ctx.instance.name} {seconds * 1000:.0f} ms later."
 
 
-def quarantine_lifted(ctx: Context) -> str:
-    """Take it out of quarantine, and let commits count on it where they wait for standbys"""
-    if "reason" not in ctx.state:
-        ctx.keep_now(reason=ctx.instance.quarantine_reason if ctx.instance.quarantined_at else None)
-    services.instance_release(ctx.instance)
-    changed = [] if ctx.cluster.sync_mode == "async" else names_brought(ctx, Wish(), primary_first=True)
-    return f"{ctx.instance.name} may run" + (f"; {', '.join(changed)} know that commits count on it." if changed else ".")
+def commits_count_it(ctx: Context) -> str:
+    """Let commits count on it again, where they wait for standbys"""
+    if ctx.cluster.sync_mode == "async":
+        return "Commits of this cluster wait for no standby."
+    changed = names_brought(ctx, Wish(), primary_first=True)
+    return f"synchronous_standby_names is up to date on {', '.join(changed)}." if changed else "Already so: every member has the list."
 
 
-def quarantine_set(ctx: Context) -> str:
-    """Put it back into quarantine"""
-    if ctx.state.get("reason") is not None:
-        services.instance_quarantine(ctx.instance, ctx.state["reason"])
+def commits_forget_it(ctx: Context) -> str:
+    """Give every member the list that it had"""
     names_put_back(ctx)
-    return f"{ctx.instance.name} is in quarantine." if ctx.instance.quarantined_at else f"{ctx.instance.name} was not in quarantine."
+    return f"No commit waits for {ctx.instance.name} that did not before."
 
 
 def rejoin_recorded(ctx: Context) -> str:
@@ -392,6 +413,11 @@ def _fence_plan(request: PlanRequest) -> Iterable[PlanItem]:
     return planned(spec, f"rm {spec.fenced_file}")
 
 
+def _start_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    return planned(spec, commands.pg_ctl_start(spec, START_SECONDS))
+
+
 def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
     instance = planned_instance(request)
     return marker_plan(instance_spec(_primary(instance)), planned_spec(request), instance.cluster.epoch)
@@ -419,6 +445,12 @@ def _source(ctx: Context) -> InstanceHandle:
 
 def _primary(instance: Instance) -> Instance:
     return instance.cluster.instances.select_related("server", "cluster").get(role=Instance.Role.PRIMARY)
+
+
+def _sent(source: InstanceHandle, target: InstanceHandle) -> Lsn | None:
+    """How far its upstream has sent it WAL; None while it is not connected."""
+    sender = source.observe().sender(target.spec.name)
+    return sender.sent_lsn if sender else None
 
 
 def _was(target: InstanceHandle) -> str:
@@ -551,10 +583,10 @@ WORKFLOW = Workflow(
         Step(data_exchanged, undo=data_put_back, plan=_exchange_plan),
         Step(files_written, plan=_files_plan),
         Step(fence_lifted, undo=fence_set, plan=_fence_plan),
-        Step(server_started, undo=server_stopped, plan=start_plan),
+        Step(target_started, undo=server_stopped, plan=_start_plan),
         Step(streaming_seen),
         Step(row_arrived, plan=_row_plan),
-        Step(quarantine_lifted, undo=quarantine_set, plan=_counting_plan),
+        Step(commits_count_it, undo=commits_forget_it, plan=_counting_plan),
         Step(rejoin_recorded, plan=_clear_plan),
     )
 )

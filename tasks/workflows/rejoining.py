@@ -51,6 +51,7 @@ def rejoin_facts(ctx: Context) -> RejoinFacts:
         target_history=target_history,
         target_end=end,
         common_redo=_common_redo(target, control, target_history, source_history),
+        wal_elsewhere=target.machine.kind(f"{target.spec.data_directory}/pg_wal") == "symlink",
         target_bytes=target.machine.directory_bytes(target.spec.data_directory),
         free_bytes=target.machine.free_bytes(target.spec.data_directory),
         target_version=target.programs_version(),

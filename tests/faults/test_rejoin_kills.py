@@ -16,7 +16,7 @@ from tasks.kinds import Status
 from tasks.models import Job
 from tasks.services import job_request
 from tests.diverge import Split, pair_made, split
-from tests.faults.harness import assert_sound, drive, lease_end, places, run_once, texts
+from tests.faults.harness import WHERE, assert_sound, drive, lease_end, places, run_once, texts
 from tests.stage import OPERATOR, Stage, stage
 from tests.waiting import wait_until
 
@@ -25,87 +25,86 @@ __all__ = ["stage"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 #: These only look, or have nothing to change here: a worker cannot die after their first change.
-LOOKING = ("rejoin_judged", "way_chosen", "losses_reported", "streaming_seen", "quarantine_lifted")
-#: What only a base backup does.
-COPYING = ("data_copied", "copy_verified", "data_exchanged")
+IDLE = {"rejoin_judged", "way_chosen", "losses_reported", "slot_ready", "streaming_seen", "commits_count_it"}
+#: What only one of the ways does.
+OF_WAY = {"rewind": {"copy_kept", "data_rewound"}, "basebackup": {"data_copied", "copy_verified", "data_exchanged"}}
+#: What undoing has nothing to change in, here.
+IDLE_UNDO = {"target_stopped", "slot_ready", "commits_count_it"}
 
 
-def forward(*without: str, only: tuple[str, ...] = ()) -> list[str]:
-    found = [place for place in places("rejoin") if not (place.endswith(":inside") and place.partition(":")[0] in LOOKING)]
-    found = [place for place in found if place.partition(":")[0] not in without]
-    return [place for place in found if not only or place.partition(":")[0] in only]
-
-
-@pytest.mark.parametrize("part", range(6))
-def it_rewinds_after_a_kill_at_any_place(stage: Stage, account: Account | None, part: int) -> None:
-    rejoined(stage, account, "rewind", forward(*COPYING)[part::6])
-
-
-@pytest.mark.parametrize("part", range(2))
-def it_makes_a_base_backup_after_a_kill_at_any_place(stage: Stage, account: Account | None, part: int) -> None:
-    rejoined(stage, account, "basebackup", forward(only=COPYING)[part::2])
-
-
-def rejoined(stage: Stage, account: Account | None, up_to: str, where: list[str]) -> None:
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("way", ["rewind", "basebackup"])
+def it_rejoins_though_its_worker_dies_at_every_step(stage: Stage, account: Account | None, way: str, where: str) -> None:
     pair_made(stage)
-    old, new = "node1", "node2"
+    made = diverged(stage, account, way)
+    job = request("node1", way)
+    dies(job, [place for place in places("rejoin") if at(place, where, IDLE | OF_WAY[other(way)])])
+    job = drive(job)
+    assert_sound(job)
+    assert (job.status, job.result.get("way")) == (Status.DONE, way), (job.summary, texts(job))
+    assert made.rows("node1") == made.rows("node2")
+    assert not [text for text in made.rows("node1") if text.startswith("lost")]
+    assert job.result["lost_writes"]["xids"] == made.xids
+    copy = KeptCopy.objects.get(gone_at=None)
+    assert (copy.job_id, Path(copy.path, "data/PG_VERSION").exists()) == (job.pk, True)
+    assert leftovers(made) == []
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("way", ["rewind", "basebackup"])
+def it_leaves_it_as_it_was_though_its_worker_dies_at_every_undo(stage: Stage, account: Account | None, way: str, where: str) -> None:
+    pair_made(stage)
+    made = diverged(stage, account, way)
+    job = request("node1", way)
+    dies(job, ["rejoin_recorded:before"])
+    job_cancel(job=Job.objects.get(pk=job.pk), actor=OPERATOR)
+    idle = {f"undo.{name}" for name in IDLE_UNDO | undo_idle(way)}
+    dies(job, [place for place in places("rejoin", undo=True) if at(place, where, idle)])
+    job = drive(job)
+    assert_sound(job)
+    assert job.status == Status.CANCELED, (job.summary, job.hint, texts(job))
+    as_it_was(made)
+
+
+def at(place: str, where: str, idle: set[str]) -> bool:
+    """Whether a place is of this kind, and one at which a worker can die."""
+    step, _colon, kind = place.partition(":")
+    return kind == where and (kind != "inside" or step not in idle)
+
+
+def other(way: str) -> str:
+    return "basebackup" if way == "rewind" else "rewind"
+
+
+def undo_idle(way: str) -> set[str]:
+    """The data is put back by the first of the two undone steps that may do it; the other one finds it so."""
+    return {"data_rewound"} if way == "basebackup" else {"data_rewound", "copy_verified"}
+
+
+def dies(job: Job, where: list[str]) -> None:
+    """One worker after another takes the job, and dies at the next of these places."""
     for place in where:
-        made = split(stage, account, rows=2, old=old, new=new, after="immediate")
-        if up_to == "basebackup":
-            no_rewind(made)
-        job = request(old, up_to)
-        assert run_once(job, place) == -9, place
+        assert run_once(job, place) == -9, (place, texts(job)[-10:])
         lease_end(job)
-        job = drive(job)
-        assert_sound(job)
-        assert (job.status, job.result.get("way")) == (Status.DONE, up_to), (place, job.summary, texts(job))
-        assert made.rows(old) == made.rows(new), place
-        assert not [text for text in made.rows(old) if text.startswith("lost")], place
-        copy = KeptCopy.objects.get(job_id=job.pk)
-        assert Path(copy.path, "data/PG_VERSION").exists(), place
-        assert job.result["lost_writes"]["xids"] == made.xids, place
-        assert leftovers(made) == [], place
-        old, new = new, old
 
 
-@pytest.mark.parametrize("part", range(4))
-@pytest.mark.parametrize("up_to", ["rewind", "basebackup"])
-def it_leaves_it_as_it_was_after_a_kill_while_undoing(stage: Stage, account: Account | None, up_to: str, part: int) -> None:
-    pair_made(stage)
-    made = split(stage, account, rows=2)
-    if up_to == "basebackup":
+def diverged(stage: Stage, account: Account | None, way: str) -> Split:
+    made = split(stage, account, rows=2, after="immediate")
+    if way == "basebackup":
         no_rewind(made)
-    for place in undo_places(up_to)[part::4]:
-        job = request("node1", up_to)
-        assert run_once(job, "rejoin_recorded:before") == -9
-        job_cancel(job=Job.objects.get(pk=job.pk), actor=OPERATOR)
-        lease_end(job)
-        assert run_once(job, place) == -9, place
-        lease_end(job)
-        job = drive(job)
-        assert_sound(job)
-        assert job.status == Status.CANCELED, (place, job.summary, job.hint, texts(job))
-        as_it_was(made, place)
+    return made
 
 
-def undo_places(up_to: str) -> list[str]:
-    """Undoing has nothing to change inside these, here."""
-    idle = {"copy_verified", "slot_ready", "target_stopped", "quarantine_lifted"}
-    idle |= {"data_rewound"} if up_to == "basebackup" else {"data_copied"}
-    inside = {f"undo.{name}:inside" for name in idle}
-    return [place for place in places("rejoin", undo=True) if place not in inside]
-
-
-def as_it_was(made: Split, place: str) -> None:
+def as_it_was(made: Split) -> None:
     """Stopped, fenced, in quarantine; its own rows in its own place; nothing of the job is left."""
     row, spec = made.row(made.old), made.spec(made.old)
-    assert row.quarantined_at is not None, place
-    assert Path(spec.fenced_file).exists(), place
-    assert not KeptCopy.objects.filter(gone_at=None).exists(), place
-    assert leftovers(made) == [], place
-    assert list(made.stage.base.glob("orders/quarantine/*")) == [], place
+    assert row.quarantined_at is not None
+    assert Path(spec.fenced_file).exists()
+    assert not KeptCopy.objects.filter(gone_at=None).exists()
+    assert leftovers(made) == []
+    assert list(made.stage.base.glob("orders/quarantine/*")) == []
     made.start(made.old)
-    assert len([text for text in made.rows(made.old) if text.startswith("lost")]) == 2, place
+    assert len([text for text in made.rows(made.old) if text.startswith("lost")]) == 2
     made.ctl(made.old, "stop", "-m", "immediate")
 
 

@@ -58,7 +58,7 @@ def it_restores_a_standbys_own_copy(orders: Cluster) -> None:
     assert list(refused("restore_copy", instance="orders-1", copy=kept(orders, 1).pk, confirm="orders-1")) == ["instance"]
     PairFactory(upstream=row(orders, 2))
     assert list(refused("restore_copy", **ask)) == ["instance"]
-    assert list(refused("restore_copy", **ask | {"copy": kept(orders, origin="removed", job=10).pk})) == ["copy", "instance"]
+    assert list(refused("restore_copy", **ask | {"copy": kept(orders, origin="removed", job=10).pk})) == ["instance", "copy"]
 
 
 def it_purges_what_is_there_also_of_a_cluster_that_is_gone(orders: Cluster) -> None:

@@ -66,6 +66,7 @@ FIRES = [
     ({"control": {"state": "in archive recovery"}}, "rewind_of_standby", "blocks"),
     ({"common_redo": None}, "rewind_target_wal_gone", "blocks"),
     ({"source_wal_from": Lsn.parse("1/1800000")}, "rewind_source_wal_gone", "blocks"),
+    ({"wal_elsewhere": True}, "rewind_wal_elsewhere", "blocks"),
     ({"free_bytes": 10 * GB}, "rewind_no_room", "blocks"),
     ({"free_bytes": 10 * GB, "up_to": "basebackup"}, "no_room", "blocks"),
     ({"up_to": "direct"}, "way_beyond_limit", "blocks"),
