@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from clusters import services
@@ -26,7 +27,7 @@ from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.looking import member_looked, members_ready, promotion_facts_of
 from tasks.workflows.obstacles import obstacles_heeded
-from tasks.workflows.planning import planned, planned_cluster, planned_primary, planned_rows
+from tasks.workflows.planning import planned, planned_change, planned_cluster, planned_primary, planned_rows
 from tasks.workflows.promoting import (
     candidate_promoted,
     epoch_marked,
@@ -46,7 +47,7 @@ from tasks.workflows.promoting import (
 )
 from tasks.workflows.rejoining import control_of, history_of, wal_end
 from tasks.workflows.step import PointOfNoReturn, Refused, Step, StepFailed, Workflow
-from tasks.workflows.succession import cluster_verified, slots_tidied, succession_summary, verify_plan
+from tasks.workflows.succession import cluster_verified, slots_tidied, slots_tidied_plan, succession_summary, verify_plan
 
 TRIES: Final = 3
 #: So many of the lost transactions are named; all are counted.
@@ -379,7 +380,9 @@ def _detach_plan(request: PlanRequest) -> Iterable[PlanItem]:
     primary = planned_primary(request).name
     for spec in planned_rows(request):
         if spec.upstream and spec.upstream.name == primary:
-            yield from planned(spec, files.render_replication_conf(replace(spec, upstream=None)), commands.pg_ctl_reload(spec))
+            detached = files.render_replication_conf(replace(spec, upstream=None))
+            yield from planned_change(spec, files.render_replication_conf(spec), detached)
+            yield from planned(spec, commands.pg_ctl_reload(spec))
 
 
 WORKFLOW = Workflow(
@@ -397,9 +400,9 @@ WORKFLOW = Workflow(
         Step(roles_recorded),
         Step(old_primary_quarantined),
         Step(primary_file_written, plan=_for_each(primary_file_plan)),
-        Step(followers_turned, plan=_for_each(followers_plan)),
+        Step(followers_turned, plan=_for_each(partial(followers_plan, detached=True))),
         Step(outcome_recorded),
-        Step(slots_tidied),
+        Step(slots_tidied, plan=_for_each(slots_tidied_plan)),
         Step(cluster_verified, plan=_for_each(verify_plan)),
     ),
     summary=succession_summary,

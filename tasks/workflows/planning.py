@@ -70,6 +70,12 @@ def planned(spec: InstanceSpec, *what: Command | Call | File | str) -> Iterator[
             yield command_item(spec.server, thing)
 
 
+def planned_change(spec: InstanceSpec, before: File | None, after: File) -> Iterator[PlanItem]:
+    """A file that is there and is written anew: only what changes in it; nothing where nothing does."""
+    if diff := after.diff(before.content if before else None):
+        yield file_item(spec.server, after.path, diff)
+
+
 def planned_admission(specs: Iterable[InstanceSpec], newcomer: str) -> Iterator[PlanItem]:
     """What makes each instance admit the member `newcomer`."""
     for spec in specs:

@@ -25,6 +25,7 @@ from tasks.workflows.obstacles import obstacles_heeded
 from tasks.workflows.place import instance_files, instance_files_put, server_started, server_stopped, stop_plan
 from tasks.workflows.planning import (
     planned,
+    planned_change,
     planned_cluster,
     planned_expulsion,
     planned_instance,
@@ -168,7 +169,10 @@ def _move_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 def _files_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec, cluster = _new_spec(request), planned_cluster(request)
-    return planned(spec, *instance_files(spec, cluster), files.epoch_file(spec, cluster.epoch + 1))
+    for before, after in zip(instance_files(planned_spec(request), cluster), instance_files(spec, cluster), strict=True):
+        yield from planned_change(spec, before, after)
+    known = files.epoch_file(spec, cluster.epoch) if cluster.epoch > 1 else None
+    yield from planned_change(spec, known, files.epoch_file(spec, cluster.epoch + 1))
 
 
 def _start_plan(request: PlanRequest) -> Iterable[PlanItem]:

@@ -24,7 +24,7 @@ from tasks.plan import PlanItem, PlanRequest
 from tasks.workflows.looking import members_ready
 from tasks.workflows.marker import marker_call
 from tasks.workflows.observing import instance_observed
-from tasks.workflows.planning import planned, planned_cluster, planned_primary, planned_rows, planned_siblings, planned_spec
+from tasks.workflows.planning import planned, planned_change, planned_cluster, planned_primary, planned_rows, planned_siblings, planned_spec
 from tasks.workflows.slots import drop_call
 from tasks.workflows.step import Seen, StepFailed
 
@@ -71,8 +71,10 @@ def epoch_raised(ctx: Context) -> str:
 
 
 def epoch_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    epoch = planned_cluster(request).epoch
     for spec in planned_rows(request):
-        yield from planned(spec, files.epoch_file(spec, planned_cluster(request).epoch + 1))
+        before = files.epoch_file(spec, epoch) if epoch > 1 else None  # before its first promotion a cluster has none
+        yield from planned_change(spec, before, files.epoch_file(spec, epoch + 1))
 
 
 def slots_made(ctx: Context) -> str:
@@ -206,8 +208,10 @@ def primary_file_written(ctx: Context) -> str:
 
 
 def primary_file_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    spec = replace(planned_spec(request), role="primary", upstream=None)
-    return planned(spec, files.render_replication_conf(spec), commands.pg_ctl_reload(spec))
+    before = planned_spec(request)
+    after = replace(before, role="primary", upstream=None)
+    yield from planned_change(after, files.render_replication_conf(before), files.render_replication_conf(after))
+    yield from planned(after, commands.pg_ctl_reload(after))
 
 
 def followers_turned(ctx: Context) -> str:
@@ -226,11 +230,13 @@ def followers_turned(ctx: Context) -> str:
     return f"{sentence} Not told: {', '.join(lost)}." if lost else sentence
 
 
-def followers_plan(request: PlanRequest) -> Iterable[PlanItem]:
+def followers_plan(request: PlanRequest, *, detached: bool = False) -> Iterable[PlanItem]:
+    """`detached`: they follow nobody when they are told."""
     candidate = planned_spec(request)
     for spec in planned_siblings(request):
-        after = following(spec, candidate)
-        yield from planned(after, files.render_replication_conf(after), commands.pg_ctl_reload(after))
+        before, after = replace(spec, upstream=None) if detached else spec, following(spec, candidate)
+        yield from planned_change(after, files.render_replication_conf(before), files.render_replication_conf(after))
+        yield from planned(after, commands.pg_ctl_reload(after))
 
 
 def _follows(handle: InstanceHandle) -> bool:

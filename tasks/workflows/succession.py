@@ -14,7 +14,7 @@ from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.looking import members_ready
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
 from tasks.workflows.observing import instance_observed, streaming_awaited
-from tasks.workflows.planning import planned_cluster
+from tasks.workflows.planning import planned, planned_cluster, planned_primary, planned_siblings, planned_spec
 from tasks.workflows.slots import drop_call
 from tasks.workflows.step import StepFailed
 
@@ -36,6 +36,13 @@ def slots_tidied(ctx: Context) -> str:
             handle.superuser_run([drop_call(name) for name in idle])
             dropped += [f"{name} on {row.name}" for name in idle]
     return f"Dropped: {', '.join(dropped)}." if dropped else "Every slot has its owner."
+
+
+def slots_tidied_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    """The slots that the old primary kept for those that follow the new one, where it runs."""
+    old = planned_primary(request)
+    leaving = [planned_spec(request), *planned_siblings(request)]
+    return planned(old, *(drop_call(slot_name(spec.cluster, spec.name)) for spec in leaving))
 
 
 def cluster_verified(ctx: Context) -> str:

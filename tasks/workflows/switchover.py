@@ -24,7 +24,7 @@ from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.gap import gap_measured, gap_plan, measuring_begun, measuring_ended
 from tasks.workflows.looking import promotion_facts
 from tasks.workflows.obstacles import obstacles_heeded
-from tasks.workflows.planning import planned, planned_primary, planned_spec
+from tasks.workflows.planning import planned, planned_change, planned_primary, planned_spec
 from tasks.workflows.promoting import (
     candidate_promoted,
     candidate_session,
@@ -45,7 +45,7 @@ from tasks.workflows.promoting import (
     slots_taken_away,
 )
 from tasks.workflows.step import NeedsOperator, PointOfNoReturn, Step, StepFailed, Workflow
-from tasks.workflows.succession import cluster_verified, slots_tidied, succession_summary, verify_plan
+from tasks.workflows.succession import cluster_verified, slots_tidied, slots_tidied_plan, succession_summary, verify_plan
 
 STOP_SECONDS: Final = 30  # unless the request says otherwise
 PROOF_SECONDS: Final = 15.0
@@ -277,8 +277,10 @@ def _stop_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 
 def _return_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    old = following(planned_primary(request), planned_spec(request))
-    return planned(old, files.render_replication_conf(old), commands.pg_ctl_start(old), f"rm {old.fenced_file}")
+    before = planned_primary(request)
+    old = following(before, planned_spec(request))
+    yield from planned_change(old, files.render_replication_conf(before), files.render_replication_conf(old))
+    yield from planned(old, commands.pg_ctl_start(old), f"rm {old.fenced_file}")
 
 
 def _epoch(request: PlanRequest) -> int:
@@ -321,7 +323,7 @@ WORKFLOW = Workflow(
         Step(followers_turned, plan=followers_plan),
         Step(primary_returns, plan=_return_plan),
         Step(outcome_recorded),
-        Step(slots_tidied),
+        Step(slots_tidied, plan=slots_tidied_plan),
         Step(cluster_verified, plan=verify_plan),
     ),
     summary=succession_summary,
