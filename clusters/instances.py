@@ -288,6 +288,10 @@ class InstanceHandle:
         """End WAL senders that a stopping server waits for."""
         self._change(commands.end_senders(self.spec), _("The WAL senders of %(name)s could not be ended: %(error)s"))
 
+    def kill(self) -> None:
+        """End a server that heeds no stop any more, with all of its processes."""
+        self._change(commands.kill_server(self.spec), _("%(name)s could not be killed: %(error)s"))
+
     def stop(self, mode: StopMode = "fast", seconds: int = 60) -> None:
         self._change(commands.pg_ctl_stop(self.spec, mode, seconds), _("%(name)s did not stop: %(error)s"), seconds + 10)
 

@@ -73,6 +73,20 @@ class Stage:
             process.kill()
         wait_until(lambda: not any(process.is_running() for process in doomed), "they are gone", 20)
 
+    def start_by_hand(self, name: str, cluster: str = "orders") -> None:
+        """As somebody who knows nothing of the panel starts it."""
+        self._pg_ctl(name, cluster, "start", "--wait")
+
+    def stop_by_hand(self, name: str, cluster: str = "orders") -> None:
+        self._pg_ctl(name, cluster, "stop", "--mode=fast", "--wait")
+
+    def _pg_ctl(self, name: str, cluster: str, *words: str) -> None:
+        spec = instance_spec(Instance.objects.select_related("server", "cluster").get(cluster__name=cluster, name=name))
+        options = (f"--log={spec.log_file}", f"--options=-c config_file={spec.config_file}") if words[0] == "start" else ()
+        argv = [f"{spec.bindir}/pg_ctl", words[0], f"--pgdata={spec.data_directory}", *words[1:], *options]
+        ended = LocalMachine(run_as=self.server.run_as).run(argv, timeout=60)
+        assert ended.ok, ended.stderr
+
     def writable(self, cluster: str = "orders") -> list[str]:
         """The names of the instances that accept writes now."""
         rows = Instance.objects.filter(cluster__name=cluster).select_related("server", "cluster").order_by("name")

@@ -122,6 +122,20 @@ def end_senders(spec: InstanceSpec) -> Command:
     return Command(argv, purpose=f"End the WAL senders that {spec.name} waits for")
 
 
+#: The postmaster is halted first, so that it starts nobody new; its children would go on acknowledging commits without it.
+_KILL_SERVER: Final = (
+    'parent=$(head -n 1 "$1/postmaster.pid") || exit 0; '
+    'case "$(ps -o args= -p "$parent")" in *postgres*"$1"*) ;; *) exit 0 ;; esac; kill -s STOP "$parent"; '
+    "{ ps -eo pid=,ppid= 2>/dev/null || ps -o pid,ppid; } | "
+    'while read -r pid ppid; do [ "$ppid" != "$parent" ] || kill -s KILL "$pid"; done; kill -s KILL "$parent"'
+)
+
+
+def kill_server(spec: InstanceSpec) -> Command:
+    """Ends a server that heeds no stop any more, with every process of it. Only a failover does this; committed work stays in its WAL."""
+    return Command(("sh", "-c", _KILL_SERVER, "pgreplica", spec.data_directory), purpose=f"Kill {spec.name}, which heeds no stop")
+
+
 def pg_ctl_status(spec: InstanceSpec) -> Command:
     """Exit code 0: a server runs in the data directory; 3: none; 4: no usable data directory."""
     return _pg_ctl(spec, "status", purpose=f"See whether {spec.name} runs")

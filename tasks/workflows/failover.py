@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from clusters import services
 from clusters.hosts.machine import HostError
-from clusters.instances import InstanceHandle
+from clusters.instances import InstanceHandle, ToolFailed
 from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
 from clusters.postgres import commands, files, rules
@@ -258,12 +258,19 @@ def _refused_early(ctx: Context, found: Sequence[PromotionFacts]) -> None:
 
 
 def _stopped(ctx: Context, old: InstanceHandle) -> None:
-    """It must end: first as a clean stop, then at once. Committed work is in its WAL either way."""
+    """It must end: by a clean stop, else at once, else by force. Committed work is in its WAL in each case."""
     if old.stop_and_read(STOP_SECONDS) is None:
         ctx.warn(f"{old.spec.name} had not stopped after {STOP_SECONDS} s; it is stopped at once.")
-        old.stop("immediate", STOP_SECONDS)
-    if old.is_running():
-        raise StepFailed(f"{old.spec.name} cannot be stopped on its server.", "End its processes there, then ask again.")
+        try:
+            old.stop("immediate", STOP_SECONDS)
+        except ToolFailed as error:
+            ctx.warn(f"{error.what} Its processes are killed.")
+            old.kill()
+    end = time.monotonic() + STOP_SECONDS
+    while old.is_running():
+        if time.monotonic() > end:
+            raise StepFailed(f"{old.spec.name} cannot be stopped on its server.", "End its processes there, then ask again.")
+        ctx.pause(0.05)
 
 
 def _detach(ctx: Context, handle: InstanceHandle) -> None:
@@ -373,6 +380,7 @@ def _fence_plan(request: PlanRequest) -> Iterable[PlanItem]:
         files.standby_signal(spec.data_directory),
         commands.stop_and_read(spec, STOP_SECONDS),
         commands.pg_ctl_stop(spec, "immediate", STOP_SECONDS),
+        commands.kill_server(spec),
     )
 
 

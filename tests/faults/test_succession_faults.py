@@ -17,7 +17,7 @@ from django.db import connections
 
 from clusters.models import Instance
 from tasks.kinds import Status
-from tasks.models import Job
+from tasks.models import AuditEntry, Job
 from tasks.refusals import Busy
 from tasks.services import job_cancel, job_request
 from tests.faults.harness import Worker, assert_sound, drive, lease_end, run_once, texts
@@ -191,3 +191,39 @@ def test_28_a_standby_promoted_by_hand_is_seen_and_no_switchover_is_made(stage: 
     job = stage.run("switchover", cluster="orders", to="node2", confirm="orders", reason="test")
     assert job.status == Status.REFUSED
     assert Path(stage.base / "orders/node1/volumes/postgres/data/postmaster.pid").exists()
+
+
+def test_a_hung_primary_is_ended_before_anybody_is_promoted(stage: Stage, writers: Writers) -> None:
+    """The server heeds nothing any more, its sessions neither: they must not acknowledge anything once somebody else is promoted."""
+    pid = int((stage.base / "orders/node1/volumes/postgres/data/postmaster.pid").read_text().split()[0])
+    server = psutil.Process(pid)
+    hung = [server, *server.children(recursive=True)]
+    for process in hung:
+        process.suspend()
+    # The standby has heard of it a moment ago, so it must be said that it is given up all the same.
+    flags = ["possible_data_loss", "primary_seen_alive"]
+    job = stage.run("failover", cluster="orders", to="node2", confirm="orders", reason="test", flags=flags)
+    assert job.status == Status.DONE, texts(job)
+    wait_until(lambda: not any(process.is_running() for process in hung), "its processes are gone")
+    assert job.result["fence"] == "stopped"
+    writers.go_on()
+    assert len(writers.lost()) <= job.result["loss_bound"]["commits"]
+    assert stage.writable() == ["node2"]
+
+
+def test_24_an_old_primary_that_is_started_again_does_not_accept_writes(stage: Stage, writers: Writers) -> None:
+    """By hand, with the panel's mark and standby.signal deleted: the next look stops it, says so, and puts it on record."""
+    stage.kill("node1")
+    stage.done("failover", cluster="orders", confirm="orders", reason="test", flags=["possible_data_loss"])
+    stage.start_by_hand("node1")
+    assert stage.writable() == ["node2"]  # standby.signal keeps it read-only
+    stage.stop_by_hand("node1")
+    (stage.base / "orders/node1/volumes/postgres/data/standby.signal").unlink()
+    (stage.base / "orders/node1/state/fenced").unlink()
+    stage.start_by_hand("node1")
+    assert stage.writable() == ["node1", "node2"]
+    verified = stage.run("verify", cluster="orders")
+    assert verified.result["stopped_in_quarantine"] == ["node1"]
+    assert stage.writable() == ["node2"]
+    entry = AuditEntry.objects.get(action="quarantine_stop")
+    assert entry.details == {"instance": "node1", "accepted_writes": True}
