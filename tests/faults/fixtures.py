@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks import control, services
+from tasks import appointments, control, services
 from tasks.actor import actor_system
 from tasks.models import Job
 from tasks.services import job_request
@@ -28,8 +28,8 @@ def toy_kinds() -> Iterator[None]:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """No broker: what would have been sent to one."""
     sent: list[int] = []
-    monkeypatch.setattr(services, "enqueue", sent.append)
-    monkeypatch.setattr(control, "enqueue", sent.append)
+    for module in (services, control, appointments):
+        monkeypatch.setattr(module, "enqueue", sent.append)
     return sent
 
 
