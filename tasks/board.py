@@ -16,12 +16,11 @@ from typing_extensions import TypedDict
 from clusters.models import Cluster, Instance, ReplicationPair
 from clusters.models.cluster import Lifecycle
 from clusters.postgres.board import Cell, Standing, board
-from clusters.postgres.names import slot_name
 from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts, Surroundings
 from clusters.postgres.promotion_rules import PromotionRule
 from clusters.postgres.rules import FAILOVER_RULES, PROMOTE_RULES, SWITCHOVER_RULES, best_candidate
 from clusters.selectors import cluster_get
-from tasks.members import Members, members_of
+from tasks.members import Members, members_of, slot_of
 from tasks.standing import facts_of
 
 Act = Literal["switchover", "failover", "promote"]
@@ -114,7 +113,7 @@ def _member(cluster: Cluster, row: Instance, pair: ReplicationPair | None, now: 
         server=row.server.name,
         role="primary" if row.role == Instance.Role.PRIMARY else "standby",
         upstream=pair.upstream.name if pair else None,
-        slot=pair.slot if pair else slot_name(cluster.name, row.name),  # the one it will have, should it follow
+        slot=slot_of(cluster.name, row.name, pair),
         quarantined=row.quarantined_at is not None,
         facts=facts_of(row),
         error=_SILENT.get(Instance.Observed(row.observed_role), ""),

@@ -9,6 +9,7 @@ from datetime import datetime
 from django.db.models import OuterRef, Subquery
 
 from clusters.models import Cluster, Instance, ReplicationPair, Verification
+from clusters.postgres.names import slot_name
 
 
 @dataclass
@@ -45,6 +46,11 @@ class Members:
         moments = [row.observed_at for row in self.instances if row.lifecycle == "ready"]
         known = [moment for moment in moments if moment]
         return min(known) if known and len(known) == len(moments) else None
+
+
+def slot_of(cluster: str, name: str, pair: ReplicationPair | None) -> str:
+    """The slot through which a member follows, or would: a primary has none until it becomes a standby."""
+    return pair.slot if pair else slot_name(cluster, name)
 
 
 def members_of(clusters: Iterable[Cluster], *, server_facts: bool = False) -> dict[int, Members]:

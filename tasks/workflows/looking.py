@@ -14,6 +14,7 @@ from clusters.postgres.facts import InstanceFacts, Lsn
 from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts, Surroundings
 from clusters.postgres.spec import Upstream
 from tasks.context import Context
+from tasks.members import slot_of
 from tasks.workflows.observing import instance_observed
 from tasks.workflows.rejoining import history_of
 
@@ -68,7 +69,7 @@ def member_looked(ctx: Context, row: Instance) -> MemberFacts:
         server=row.server.name,
         role="primary" if row.role == Instance.Role.PRIMARY else "standby",
         upstream=pair.upstream.name if pair else None,
-        slot=pair.slot if pair else None,
+        slot=slot_of(ctx.cluster.name, row.name, pair),
         quarantined=row.quarantined_at is not None,
         facts=look.facts or _earlier(row),
         error=look.error,
