@@ -6,11 +6,11 @@ Refusals are exceptions of `tasks.refusals`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -28,11 +28,14 @@ from tasks.kinds import KINDS, Kind, Status
 from tasks.models import Job
 from tasks.plan import PlanStep
 from tasks.refusals import GENERAL, ONE_ACTIVE, Busy, Forbidden, RequestRefused, allow, constraint_of, holder_of, refuse
+from tasks.runbook import Head
+from tasks.sheets import job_runbook
 from tasks.workflows import plan_set, steps_create
 
-__all__ = ["Busy", "Forbidden", "Preview", "RequestRefused", "job_cancel", "job_preview", "job_request", "job_resume"]
+__all__ = ["Busy", "Forbidden", "Preview", "RequestRefused", "job_cancel", "job_preview", "job_request", "job_resume", "job_sheet"]
 
 KEY_LENGTH = 100
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -96,17 +99,40 @@ def job_preview(
 ) -> Preview:
     """What `job_request` with the same arguments would do. Nothing is stored.
 
-    Raises: RequestRefused, Forbidden.
+    Raises: RequestRefused, Forbidden, Busy.
     """
     chosen = _kind(kind, actor)
     form = _form(chosen, data, reason, cluster, instance, server)
+    return _looked_at(form, chosen, actor, lambda job: Preview(job.plan, job.plan_hash, job.params))
+
+
+def job_sheet(
+    *,
+    kind: str,
+    actor: Actor,
+    data: Mapping[str, Any],
+    reason: str = "",
+    cluster: Cluster | None = None,
+    instance: Instance | None = None,
+    server: Server | None = None,
+) -> tuple[Head, str]:
+    """The runbook of what `job_request` with the same arguments would do. Nothing is stored.
+
+    Raises: RequestRefused, Forbidden, Busy.
+    """
+    chosen = _kind(kind, actor)
+    return _looked_at(_form(chosen, data, reason, cluster, instance, server), chosen, actor, job_runbook)
+
+
+def _looked_at(form: RequestForm, chosen: Kind, actor: Actor, read: Callable[[Job], Read]) -> Read:
+    """What `read` says of the job as it would be; its rows are there for it, and gone afterwards."""
     try:
         with transaction.atomic():
-            job = _prepared(form, chosen, actor, None)
+            found = read(_prepared(form, chosen, actor, None))
             transaction.set_rollback(True)
     except (IntegrityError, ValidationError) as error:
         raise _refusal(error, form, chosen) from error
-    return Preview(job.plan, job.plan_hash, job.params)
+    return found
 
 
 # -- the request, checked

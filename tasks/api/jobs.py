@@ -3,7 +3,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Query, Router
 
@@ -11,11 +11,13 @@ from tasks.api.auth import SECURITY, actor, needs, needs_async, still_allowed
 from tasks.api.bodies import Body
 from tasks.control import job_cancel, job_resume
 from tasks.models import Job
+from tasks.sheets import job_runbook, job_with_places, sheet_response
 from tasks.shown import PAGE, PAGE_MAX, JobDetail, JobShown, job_list, job_show, job_shown
 from tasks.stream import events_response, stream_response
 
 router = Router(tags=["jobs"])
 VIEW = "tasks.view_job"
+SHEET: dict[str, Any] = {"responses": {200: {"description": "OK", "content": {"text/x-shellscript": {"schema": {"type": "string"}}}}}}
 
 
 class Why(Body):
@@ -43,6 +45,12 @@ def jobs(
 def job(request: HttpRequest, job_id: int) -> Any:
     """One job, with its steps and its plan."""
     return job_show(job_id)
+
+
+@router.get("/jobs/{int:job_id}/runbook", auth=needs(VIEW), openapi_extra=SHEET)
+def runbook(request: HttpRequest, job_id: int) -> HttpResponse:
+    """The plan as a sheet for a shell, to be done by hand when the panel is off: text/x-shellscript."""
+    return sheet_response(*job_runbook(job_with_places(job_id)))
 
 
 @router.get("/jobs/{int:job_id}/events", auth=needs_async(VIEW), openapi_extra=SECURITY)

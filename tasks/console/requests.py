@@ -1,4 +1,4 @@
-"""Verbs that ask for a job: --plan shows it, --yes confirms it, --wait follows it to its end."""
+"""Verbs that ask for a job: --plan and --runbook show it, --yes confirms it, --wait follows it to its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.console.output import event_line, plan_lines
 from tasks.kinds import KINDS, UNENDED, Status
 from tasks.models import Job
 from tasks.selectors import events_after
-from tasks.services import job_preview, job_request
+from tasks.services import job_preview, job_request, job_sheet
 from tasks.shown import job_outcome
 
 POLL_SECONDS = 0.25
@@ -28,6 +28,7 @@ class RequestCommand(NounCommand):
         parser.add_argument("--reason", default="", help="why, for the audit trail")
         parser.add_argument("--wait", action="store_true", help="follow the job to its end; the exit code tells how it ended")
         parser.add_argument("--plan", action="store_true", help="show what would be done, and do nothing")
+        parser.add_argument("--runbook", action="store_true", help="print the plan as a shell sheet to be done by hand, and do nothing")
         parser.add_argument("--idempotency-key", help="the same key again gives the same job")
         hint = "confirm without asking" if confirm else "accepted for symmetry; nothing is asked here"
         parser.add_argument("--yes", action="store_true", help=hint)
@@ -36,8 +37,9 @@ class RequestCommand(NounCommand):
     def request(self, options: Mapping[str, Any], kind: str, data: Mapping[str, Any], *, target: str = "") -> None:
         """`target`: the name that confirms, for kinds that want it typed. Options that were not given are left to the form."""
         given = {name: value for name, value in data.items() if value not in (None, "", [], {})}
-        if options["plan"]:
-            self._show_plan(options, kind, given | ({"confirm": target} if KINDS[kind].confirm else {}))
+        if options["plan"] or options["runbook"]:
+            show = self._show_plan if options["plan"] else self._print_sheet
+            show(options, kind, given | ({"confirm": target} if KINDS[kind].confirm else {}))
             return
         if KINDS[kind].confirm:
             given["confirm"] = target if options["yes"] else self._typed(kind, target)
@@ -84,9 +86,13 @@ class RequestCommand(NounCommand):
         return after
 
     def _show_plan(self, options: Mapping[str, Any], kind: str, data: Mapping[str, Any]) -> None:
-        preview = job_preview(kind=kind, actor=actor(), data=data, reason=options["reason"])
+        preview = job_preview(kind=kind, actor=actor(), data=data, reason=options["reason"] or "-")
         value = {"kind": kind, "plan": preview.plan, "plan_hash": preview.plan_hash, "params": preview.params}
         self.say(options, value, [*plan_lines(preview.plan), _("Plan %(hash)s. Nothing was done.") % {"hash": preview.plan_hash}])
+
+    def _print_sheet(self, options: Mapping[str, Any], kind: str, data: Mapping[str, Any]) -> None:
+        head, sheet = job_sheet(kind=kind, actor=actor(), data=data, reason=options["reason"] or "-")
+        self.say(options, {"kind": kind, "plan_hash": head.plan_hash, "runbook": sheet}, sheet.splitlines())
 
     def _typed(self, kind: str, target: str) -> str:
         if not sys.stdin.isatty():

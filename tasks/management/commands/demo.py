@@ -19,5 +19,5 @@ class Command(RequestCommand):
         if not Cluster.objects.filter(name=CLUSTER).exists():
             self.say(options, {"removed": False}, [_("There is no demo cluster; nothing is to be removed.")])
             return
-        asked = options | {"reason": "demo remove", "wait": True, "plan": False, "yes": True, "idempotency_key": None}
+        asked = options | {"reason": "demo remove", "wait": True, "plan": False, "runbook": False, "yes": True, "idempotency_key": None}
         self.request(asked, "remove_cluster", {"cluster": CLUSTER}, target=CLUSTER)

@@ -11,13 +11,14 @@ from tasks.control import job_cancel, job_resume
 from tasks.kinds import KINDS, Status
 from tasks.models import Job
 from tasks.selectors import events_after
+from tasks.sheets import job_runbook, job_with_places
 from tasks.shown import job_list, job_outcome, job_show
 
 COLUMNS = ("id", "kind", "status", "cluster", "instance", "requested_by", "created_at", "summary")
 
 
 class Command(RequestCommand):
-    help = "Jobs: list, show, log, cancel, resume."
+    help = "Jobs: list, show, log, runbook, cancel, resume."
 
     def verbs(self, parsers: Any) -> None:
         jobs = self.verb(parsers, "list", "The newest jobs first.")
@@ -30,6 +31,7 @@ class Command(RequestCommand):
         log.add_argument("id", type=int)
         log.add_argument("--follow", action="store_true", help="until the job ends; the exit code tells how it ended")
         log.add_argument("--after", type=int, default=0, help="number of the event to go on after")
+        self.verb(parsers, "runbook", "The plan as a shell sheet, to be done by hand.").add_argument("id", type=int)
         cancel = self._acts(self.verb(parsers, "cancel", "Cancel a job: it ends at its next safe moment."))
         cancel.add_argument("--give-up", action="store_true", help="leave everything as it is; needs a reason")
         self._acts(self.verb(parsers, "resume", "Resume a job that has stopped."))
@@ -57,6 +59,10 @@ class Command(RequestCommand):
             self.say(options, events_after(job.pk, options["after"], job.last_event + 1), [])
         else:
             self.print_events(job.pk, options["after"])
+
+    def verb_runbook(self, options: dict[str, Any]) -> None:
+        head, sheet = job_runbook(job_with_places(options["id"]))
+        self.say(options, {"job": head.job, "plan_hash": head.plan_hash, "runbook": sheet}, sheet.splitlines())
 
     def verb_cancel(self, options: dict[str, Any]) -> None:
         job = Job.objects.get(pk=options["id"])
