@@ -185,6 +185,7 @@ class FlagsField(LinesField):
     """Some of a few known words: what a request allows in spite of an obstacle. On a page one checkbox each."""
 
     widget = forms.CheckboxSelectMultiple
+    hidden_widget = forms.MultipleHiddenInput
 
     def __init__(self, flags: Mapping[str, Any], **options: Any) -> None:
         self.flags = flags

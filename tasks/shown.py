@@ -52,7 +52,7 @@ class JobDetail(JobShown):
 def job_list(*, cluster: str = "", kind: str = "", status: str = "", before: int | None = None, limit: int = PAGE) -> list[JobShown]:
     """The newest jobs first; `before` a job's number goes on from there."""
     given = {"cluster_name": cluster, "kind": kind, "status": status}
-    rows = Job.objects.select_related("server").filter(**{field: _storable(value) for field, value in given.items() if value})
+    rows = Job.objects.select_related("server").filter(**{field: storable(value) for field, value in given.items() if value})
     rows = rows if before is None else rows.filter(pk__lt=before)
     return [job_shown(job) for job in _page(rows.defer("plan"), limit)]
 
@@ -98,7 +98,7 @@ def job_outcome(job: Job) -> dict[str, Any]:
 
 def audit_list(*, cluster: str = "", before: int | None = None, limit: int = PAGE) -> list[dict[str, Any]]:
     """The newest entries first; `before` an entry's number goes on from there."""
-    rows = AuditEntry.objects.filter(cluster_name=_storable(cluster)) if cluster else AuditEntry.objects.all()
+    rows = AuditEntry.objects.filter(cluster_name=storable(cluster)) if cluster else AuditEntry.objects.all()
     rows = rows if before is None else rows.filter(number__lt=before)
     return list(_page(rows.values(*AUDIT_FIELDS), limit))
 
@@ -118,7 +118,7 @@ def token_list() -> list[dict[str, Any]]:
     ]
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """PostgreSQL cannot even compare with NUL; no row holds one."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 

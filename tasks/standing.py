@@ -58,6 +58,8 @@ def remarks(members: Members) -> list[Remark]:
 def instance_remarks(instance: Instance) -> list[Remark]:
     if instance.lifecycle != "ready":
         return []
+    if instance.quarantined_at is not None:
+        return [_quarantined(instance)]
     sentence = difference(instance)
     if sentence:
         tone = "unknown" if instance.observed_role == Instance.Observed.UNKNOWN else "failed"
@@ -67,6 +69,14 @@ def instance_remarks(instance: Instance) -> list[Remark]:
             Remark("unknown", instance.name, _("The last look at it is old; what is shown may no longer hold."), _("Verify the cluster."))
         ]
     return []
+
+
+def _quarantined(instance: Instance) -> Remark:
+    """It is meant to be stopped; running, it is an alarm."""
+    words, cure = {"reason": instance.quarantine_reason}, _("Rejoin it, or remove it. Every look that finds it running stops it.")
+    if instance.observed_role in (Instance.Observed.PRIMARY, Instance.Observed.STANDBY):
+        return Remark("failed", instance.name, _("It is in quarantine, and was seen running: %(reason)s") % words, cure)
+    return Remark("warning", instance.name, _("It is in quarantine, and stays stopped: %(reason)s") % words, cure)
 
 
 def pair_remarks(pair: ReplicationPair, latest: Verification | None) -> list[Remark]:

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from tasks import stream
-from tasks.views import board, clusters, fleet, jobs, requests, servers
+from tasks.views import audit, board, clusters, fleet, jobs, requests, servers
 
 urlpatterns = [
     path("", fleet.home, name="home"),
@@ -12,7 +12,9 @@ urlpatterns = [
     path("clusters/<str:name>/<str:instance>/<slug:act>/", requests.instance_request, name="instance-request"),
     path("servers/<str:name>/", servers.server_page, name="server-page"),
     path("servers/<str:name>/<slug:act>/", requests.server_request, name="server-request"),
+    path("audit/verify/", audit.audit_verify_page, name="audit-verify"),
     path("jobs/<int:job_id>/", jobs.job_page, name="job-page"),
+    path("jobs/<int:job_id>/runbook.sh", jobs.job_runbook_view, name="job-runbook"),
     path("jobs/<int:job_id>/cancel/", jobs.job_cancel_view, name="job-cancel"),
     path("jobs/<int:job_id>/resume/", jobs.job_resume_view, name="job-resume"),
     path("jobs/<int:job_id>/stream", stream.job_stream, name="job-stream"),

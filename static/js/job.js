@@ -1,7 +1,7 @@
 /* The job page beside its log: how long the job and its steps have taken, and what stood in the way once it has ended.
  *
  *   <span data-start="2026-01-01T12:00:00Z" data-end="">        how long: to the end, or to now while there is none
- *   <div id="job-obstacles"></div>                              taken from the page again when the job has ended
+ *   <div id="job-obstacles"></div>, <div id="job-outcome"></div>   taken from the page again when the job has ended
  */
 "use strict";
 
@@ -42,8 +42,11 @@
   job.addEventListener("job:end", async () => {
     const answer = await fetch(window.location.href, { credentials: "same-origin" });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const fresh = page.getElementById("job-obstacles");
-    if (answer.ok && fresh) document.getElementById("job-obstacles").replaceChildren(...fresh.childNodes);
+    if (!answer.ok) return;
+    for (const id of ["job-obstacles", "job-outcome"]) {
+      const fresh = page.getElementById(id);
+      if (fresh) document.getElementById(id).replaceChildren(...fresh.childNodes);
+    }
   });
 
   window.setInterval(tick, 1000);

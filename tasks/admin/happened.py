@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
+from tasks.admin.filters import ActionFilter, ActorFilter, ClusterFilter, DaysFilter, PhaseFilter, export_address
 from tasks.admin.readonly import PageAdmin, ReadOnlyAdmin, link
 from tasks.models import AuditEntry, Job
+from tasks.outcome import outcome_of
 from tasks.templatetags.panel import age, status_badge, took
+from tasks.trail import TYPES
 
 
 @admin.register(Job)
@@ -61,13 +65,26 @@ class JobAdmin(PageAdmin):
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     list_display = ("number", "at", "actor", "source", "action", "phase", "cluster_name", "target", "job_shown", "reason_shown")
-    list_filter = ("action", "phase", "source")
+    list_filter = (
+        ClusterFilter,
+        ActorFilter,
+        ActionFilter,
+        PhaseFilter,
+        "source",
+        ("at", DaysFilter),
+    )
+    list_filter_submit = True
+    list_before_template = "tasks/audit_tools.html"
     search_fields = ("actor", "cluster_name", "target", "reason")
     fields = (
         "number", "at", "actor", "source", "action", "phase", "cluster_name", "target", "reason",
-        "job_shown", "plan_hash", "details_shown", "previous_hash", "hash",
+        "job_shown", "plan_hash", "outcome_shown", "details_shown", "previous_hash", "hash",
     )  # fmt: skip
     readonly_fields = fields
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        exports = {form: export_address(request.GET.dict(), form) for form in TYPES}
+        return super().changelist_view(request, {**(extra_context or {}), "exports": exports})  # type: ignore[no-any-return]
 
     @admin.display(description=_("job"), ordering="job_id")
     def job_shown(self, row: AuditEntry) -> SafeString | str:
@@ -76,6 +93,14 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("reason"))
     def reason_shown(self, row: AuditEntry) -> str:
         return Truncator(row.reason).chars(80)
+
+    @admin.display(description=_("outcome"))
+    def outcome_shown(self, row: AuditEntry) -> SafeString | str:
+        outcome = outcome_of(row.action, row.details.get("result") or {}) if row.phase == "closed" else None
+        if outcome is None:
+            return str(row.details.get("summary") or "–")
+        rows = format_html_join("", "<dt>{}</dt><dd>{}</dd>", ((fact.label, fact.value) for fact in outcome.facts))
+        return format_html('<dl class="pg-facts pg-outcome">{}</dl>', rows)
 
     @admin.display(description=_("details"))
     def details_shown(self, row: AuditEntry) -> SafeString:

@@ -40,6 +40,7 @@ ICONS: Final[Mapping[str, str]] = {
     "undone": "undo",
 }
 STATUS_TONES: Final[Mapping[str, str]] = {
+    Status.SCHEDULED: "queued",
     Status.QUEUED: "queued",
     Status.RUNNING: "running",
     Status.ROLLING_BACK: "undone",
@@ -100,6 +101,16 @@ def age(moment: datetime | None, *, stale: bool = True) -> SafeString:
         icon("history") if old else "",
         ago(moment),
     )
+
+
+@register.simple_tag
+def moment(at: datetime | None) -> SafeString:
+    """A time that lies ahead or behind, with its zone: "2026-12-01 03:00 UTC (in 3 h 20 min)"."""
+    if at is None:
+        return format_html("{}", NOTHING)
+    ahead = (at - timezone.now()).total_seconds()
+    words = _("in %(time)s") % {"time": duration(ahead)} if ahead > 0 else ago(at)
+    return format_html('<time datetime="{}">{} ({})</time>', at.isoformat(), date_format(timezone.localtime(at), "Y-m-d H:i T"), words)
 
 
 @register.filter

@@ -12,8 +12,10 @@ from typing import Any, Final
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from clusters.copy_forms import is_astray
 from clusters.form_base import InstanceRequest, ServerRequest
@@ -41,6 +43,33 @@ ICONS: Final = {
     "drop_slot": "bookmark_remove",
     "remove_standby": "delete",
     "remove_cluster": "delete_forever",
+}
+CONSEQUENCES: Final[dict[str, str | Promise]] = {
+    "switchover": gettext_lazy(
+        "Sessions of the primary are cut, and nobody can write for a moment. Whoever uses the address with every host is with the new "
+        "primary then. Nothing acknowledged is lost; if that cannot be proven, the old primary goes on and nobody is promoted."
+    ),
+    "failover": gettext_lazy(
+        "The old primary is fenced and stopped where its server answers, and kept in quarantine. What the new primary lacks of it is lost "
+        "to the cluster. Only bringing the old primary back, where that can still be done, loses nothing."
+    ),
+    "promote": gettext_lazy(
+        "The standby is stopped, leaves its cluster for good and comes back as the primary of a cluster of its own. The old cluster has "
+        "one standby less and goes on writing; from then on the two do not know of each other."
+    ),
+    "remove_cluster": gettext_lazy(
+        "Every instance is stopped, and nobody can use the cluster any more. The data directories are put aside, not deleted."
+    ),
+    "remove_standby": gettext_lazy("The standby is stopped and its slot is dropped. Its data directory is put aside, not deleted."),
+    "rejoin": gettext_lazy("It is stopped. Writes that only it has are listed, and are gone from the cluster then; its old data is kept."),
+    "restore_copy": gettext_lazy(
+        "It is stopped, and has the old data again. It stays in quarantine, and its present data becomes a kept copy."
+    ),
+    "purge_copy": gettext_lazy("The directory is deleted for good. If it is the last copy of some writes, nobody can read them any more."),
+    "set_sync": gettext_lazy("Commits wait for as many standbys as you choose. While too few of them stream, nothing is acknowledged."),
+    "drop_slot": gettext_lazy(
+        "WAL that the slot kept is removed at the next checkpoint. Whoever read through it may have to be cloned again."
+    ),
 }
 CLUSTER_ACTS: Final = ("switchover", "failover", "add_standby", "verify", "set_sync", "remove_cluster")
 INSTANCE_ACTS: Final = ("start_instance", "stop_instance", "restart_instance", "rejoin", "promote", "create_slot", "remove_standby")
@@ -183,20 +212,8 @@ def removal_reason(instance: Instance, followers: Sequence[str]) -> str:
 
 def consequences(kind: Kind, instance: Instance | None) -> str:
     """What those who use the cluster will feel, in one sentence; "" where they will feel nothing."""
-    if kind.name == "remove_cluster":
-        return _("Every instance is stopped, and nobody can use the cluster any more. The data directories are put aside, not deleted.")
-    if kind.name == "remove_standby":
-        return _("The standby is stopped and its slot is dropped. Its data directory is put aside, not deleted.")
-    if kind.name == "rejoin":
-        return _("It is stopped. Writes that only it has are listed, and are gone from the cluster then; its old data is kept.")
-    if kind.name == "restore_copy":
-        return _("It is stopped, and has the old data again. It stays in quarantine, and its present data becomes a kept copy.")
-    if kind.name == "purge_copy":
-        return _("The directory is deleted for good. If it is the last copy of some writes, nobody can read them any more.")
-    if kind.name == "set_sync":
-        return _("Commits wait for as many standbys as you choose. While too few of them stream, nothing is acknowledged.")
-    if kind.name == "drop_slot":
-        return _("WAL that the slot kept is removed at the next checkpoint. Whoever read through it may have to be cloned again.")
+    if kind.name in CONSEQUENCES:
+        return str(CONSEQUENCES[kind.name])
     if instance is None or kind.name not in ("stop_instance", "restart_instance"):
         return ""
     if instance.role == Instance.Role.PRIMARY:

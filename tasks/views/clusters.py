@@ -21,6 +21,7 @@ from tasks.standing import difference, facts_of, position, remarks, slot_words
 from tasks.topology import narrow, tree, wide
 from tasks.verdicts import VERDICTS, clusters_ranked
 from tasks.views.acts import busy_reason, cluster_acts, followers_of, instance_acts, request_url
+from tasks.views.alarms import appointments, dead_primary, writable
 from tasks.views.frame import page, render
 
 JOBS_SHOWN: Final = 10
@@ -53,6 +54,10 @@ def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
         promise=promise_of(cluster, members),
         slots=slot_rows(request, cluster, members, holder),
         copies=copy_rows(request, cluster, holder),
+        dead=dead_primary(request, cluster, members, holder),
+        writable=writable(members),
+        declared=next((row for row in members.instances if row.role == Instance.Role.PRIMARY), None),
+        appointments=appointments(request, cluster),
     )
 
 
@@ -86,7 +91,8 @@ def instance_rows(request: HttpRequest, cluster: Cluster, members: Members, hold
             "difference": difference(instance),
             "facts": facts_of(instance),
             "position": position(instance),
-            "acts": instance_acts(request.user, instance, followers.get(instance.pk, []), holder),
+            "acts": (acts := instance_acts(request.user, instance, followers.get(instance.pk, []), holder)),
+            "rejoin": next((act.url for act in acts if act.kind.name == "rejoin" and not act.reason), ""),
         }
         for instance in members.instances
     ]

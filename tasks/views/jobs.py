@@ -14,9 +14,11 @@ from django.utils.translation import gettext as _
 
 from tasks.actor import actor_of
 from tasks.control import past_no_return
-from tasks.kinds import CANCELABLE, KINDS, RESUMABLE, UNENDED, Status
-from tasks.models import Job
+from tasks.kinds import ACTIVE, CANCELABLE, KINDS, RESUMABLE, UNENDED, Status
+from tasks.models import AuditEntry, Job
+from tasks.outcome import outcome_of
 from tasks.services import Busy, Forbidden, RequestRefused, job_cancel, job_resume
+from tasks.sheets import job_runbook, sheet_response
 from tasks.standing import finding_remark
 from tasks.views.acts import permission_reason
 from tasks.views.frame import page, render
@@ -39,8 +41,19 @@ def job_page(request: HttpRequest, job_id: int) -> HttpResponseBase:
         obstacles=[finding_remark("", obstacle) for obstacle in job.result.get("obstacles", ())],
         view="plan" if request.GET.get("view") == "plan" else "log",
         decisions=decisions(request, job),
+        outcome=outcome_of(job.kind, job.result),
+        audit_url=audit_url(request, job),
         words=live_words(),
+        runbook_url=reverse("job-runbook", args=[job.pk]),
     )
+
+
+def audit_url(request: HttpRequest, job: Job) -> str:
+    """The entry that closed the job, for those who may read it; "" where there is none."""
+    if not job.mutating or job.status in ACTIVE or not request.user.has_perm("tasks.view_auditentry"):
+        return ""
+    number = AuditEntry.objects.filter(job_id=job.pk, phase="closed").order_by("-number").values_list("pk", flat=True).first()
+    return reverse("admin:tasks_auditentry_change", args=[number]) if number else ""
 
 
 def job_or_404(job_id: int) -> Job:
@@ -65,6 +78,12 @@ def decisions(request: HttpRequest, job: Job) -> dict[str, Any]:
         "give_up": Status.NEEDS_OPERATOR.value,
         "past_no_return": past_no_return(job),
     }
+
+
+@page("tasks.view_job")
+def job_runbook_view(request: HttpRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(job_id)
+    return sheet_response(*job_runbook(job))
 
 
 @page("tasks.view_job", ("POST",))

@@ -46,6 +46,8 @@ PAGES: dict[str, str] = {
     "server-page": "clusters.view_server",
     "server-request": "tasks.run_check_server",
     "job-page": "tasks.view_job",
+    "job-runbook": "tasks.view_job",
+    "audit-verify": "tasks.view_auditentry",
     "job-cancel": "tasks.run_verify",
     "job-resume": "tasks.run_verify",
     "job-stream": "tasks.view_job",
@@ -234,7 +236,7 @@ def test_every_rule_is_of_a_route_that_is_there(world: World) -> None:
 def test_the_walk_sees_what_it_must(world: World) -> None:
     seen = {(route.name, method) for route in routes(world) for method in route.methods}
     assert {("api:forget", "DELETE"), ("api:stream", "GET"), ("job-stream", "GET"), ("admin:index", "GET"), ("api:create", "POST")} <= seen
-    assert len([route for route in routes(world) if is_api(route)]) == 26
+    assert len([route for route in routes(world) if is_api(route)]) == 39
 
 
 def test_no_page_but_the_login_and_the_health_check_is_open(world: World) -> None:
