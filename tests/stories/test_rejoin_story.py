@@ -22,7 +22,7 @@ from tests.stage import Stage, log_of
 from tests.waiting import wait_until
 
 #: How often the story of a rewind is told in one run.
-REJOINS = 4
+REJOINS = 20
 FLAGS = ["last_copy"]
 
 
