@@ -9,7 +9,7 @@ from tasks.audit import Verified, audit_verify
 from tasks.console.base import Ended, Exit, NounCommand
 from tasks.console.output import table
 from tasks.shown import audit_list
-from tasks.trail import TYPES, aware, entries_of, trail_lines
+from tasks.trail import TYPES, aware, entries_of, trail_pages
 
 COLUMNS = ("number", "at", "actor", "source", "action", "phase", "cluster_name", "target", "job_id", "reason")
 
@@ -38,8 +38,8 @@ class Command(NounCommand):
         """Lines for a file: --json changes nothing, the JSON lines are the default."""
         texts = {name: options[name] for name in ("cluster", "actor", "action", "phase")}
         rows = entries_of(**texts, since=aware(options["since"]), until=aware(options["until"]))
-        for line in trail_lines(rows, options["format"]):
-            self.stdout.write(line, ending="")
+        for text in trail_pages(rows, options["format"]):
+            self.stdout.write(text, ending="")
 
     def verb_verify(self, options: dict[str, Any]) -> None:
         found = audit_verify()

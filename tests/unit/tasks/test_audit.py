@@ -34,6 +34,21 @@ def delete(number: int) -> None:
         AuditEntry.objects.filter(number=number).delete()
 
 
+def copied(count: int) -> str:
+    """So many entries at once, past the one writer. The hash of the last one."""
+    head, at = GENESIS, datetime.now(UTC)
+    columns = (*FIELDS, "previous_hash", "hash")
+    with connection.cursor() as cursor, cursor.copy(f"COPY tasks_auditentry ({', '.join(columns)}) FROM STDIN") as copy:
+        for number in range(1, count + 1):
+            fields = {"number": number, "at": at, "actor": "olga", "source": "web", "action": "verify", "phase": "single", "job_id": number}
+            fields |= {"cluster_name": "orders", "target": "", "reason": "", "plan_hash": "", "details": {"n": number}}
+            digest = entry_hash(head, fields)
+            values = {**fields, "details": f'{{"n": {number}}}', "previous_hash": head, "hash": digest}
+            copy.write_row([values[name] for name in columns])
+            head = digest
+    return head
+
+
 @pytest.mark.django_db
 class TestTrail:
     def it_is_whole_from_the_first_entry_on(self) -> None:
@@ -80,6 +95,19 @@ class TestTrail:
         )
         assert audit_verify() == Fault(5, "Entry 5 does not follow the entry before it.")
 
+    def it_finds_an_insertion_whose_hash_fits(self) -> None:
+        before = write(5)[3]
+        fields = {field: getattr(before, field) for field in FIELDS} | {"number": 5, "reason": "mallory"}
+        edit(5, number=6)
+        digest = entry_hash(before.hash, fields)
+        AuditEntry.objects.create(**fields, previous_hash=before.hash, hash=digest)
+        assert audit_verify() == Fault(6, "Entry 6 does not follow the entry before it.")
+
+    def it_finds_that_the_first_one_is_gone(self) -> None:
+        write(3)
+        delete(1)
+        assert audit_verify() == Fault(1, "Entry 1 is missing: the next one found is number 2.")
+
     def it_finds_that_it_was_cut_off_by_what_was_noted_elsewhere(self) -> None:
         write(3)
         noted = audit_verify()
@@ -106,18 +134,12 @@ class TestTrail:
         assert isinstance(audit_verify(), Verified)
         assert AuditEntry.objects.get().details == {"float": "1e+300", "nul": "a\ufffdb", "list": ["1.5", None, True], "é": {"🐘": 2**70}}
 
-    def it_reads_ten_thousand_entries_in_a_second(self) -> None:
-        head, rows, at = GENESIS, [], datetime.now(UTC)
-        for number in range(1, 10_001):
-            fields = {"number": number, "at": at, "actor": "olga", "source": "web", "action": "verify", "phase": "single", "job_id": number}
-            fields |= {"cluster_name": "orders", "target": "", "reason": "", "plan_hash": "", "details": {"n": number}}
-            digest = entry_hash(head, fields)
-            rows.append(AuditEntry(**fields, previous_hash=head, hash=digest))
-            head = digest
-        AuditEntry.objects.bulk_create(rows, batch_size=2000)
+    def it_reads_a_hundred_thousand_entries_in_ten_seconds(self) -> None:
+        """Of this process's own time: how busy the machine is besides does not count."""
+        head = copied(100_000)
         began = time.process_time()
-        assert audit_verify() == Verified(10_000, head)
-        assert time.process_time() - began < 1
+        assert audit_verify() == Verified(100_000, head)
+        assert time.process_time() - began < 10
 
 
 PLAIN = st.recursive(
