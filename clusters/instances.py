@@ -169,8 +169,8 @@ class InstanceHandle:
         self.make_made(spec.directory, job_id)
         self.make_made(spec.socket_directory, job_id)
         parent = spec.data_directory.rpartition("/")[0]
-        for path in (spec.conf_directory, spec.secrets_directory, spec.state_directory, spec.log_directory, parent):
-            self.machine.make_directory(path, 0o700, self._fence())
+        paths = (spec.conf_directory, spec.secrets_directory, spec.state_directory, spec.log_directory, parent)
+        self.machine.make_directories(paths, 0o700, self._fence())
 
     def make_made(self, directory: str, job_id: int) -> None:
         """A directory that carries the job's name: what `remove_made` may delete."""

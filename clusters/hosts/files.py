@@ -40,7 +40,10 @@ class FileVerbs(ShellMachine):
         self.verb(FILES, "write", tree_checked(path), f"{mode:o}", str(len(data)), fence=fence, stdin=data)
 
     def make_directory(self, path: str, mode: int = 0o700, fence: Fence | None = None) -> None:
-        self.verb(FILES, "mkdir", path_checked(path), f"{mode:o}", fence=fence)
+        self.make_directories([path], mode, fence)
+
+    def make_directories(self, paths: Sequence[str], mode: int = 0o700, fence: Fence | None = None) -> None:
+        self.verb(FILES, "mkdir", f"{mode:o}", *map(path_checked, paths), fence=fence)
 
     def make_base_directory(self, path: str) -> None:
         self.verb(FILES, "base", tree_checked(path), self.owner(), as_owner=False)

@@ -130,6 +130,9 @@ class Machine(Protocol):
     def make_directory(self, path: str, mode: int = 0o700, fence: Fence | None = None) -> None:
         """Make a directory and its missing parents (0700); one that is there already gets `mode`."""
 
+    def make_directories(self, paths: Sequence[str], mode: int = 0o700, fence: Fence | None = None) -> None:
+        """The same for several, in their order, in one go."""
+
     def make_base_directory(self, path: str) -> None:
         """Make the directory that holds everything, 0700, owned by the machine's user, with whatever right the panel has (root).
 

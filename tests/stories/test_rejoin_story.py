@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import time
@@ -21,8 +22,8 @@ from tests.diverge import Split, pair_made, panel, run, split
 from tests.stage import Stage, log_of
 from tests.waiting import wait_until
 
-#: How often the story of a rewind is told in one run.
-REJOINS = 20
+#: How often the story of a rewind is told in one run. Twenty take minutes, so they are told when somebody asks for them.
+REJOINS = int(os.environ.get("PGREPLICA_TEST_REJOINS", "3"))
 FLAGS = ["last_copy"]
 
 

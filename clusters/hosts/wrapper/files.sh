@@ -73,13 +73,17 @@ verb_write() { # PATH MODE SIZE, the content on standard input
     fi
 }
 
-verb_mkdir() { # PATH MODE
-    kind_of "$1"
-    case $kind in
-        absent) mkdir -p "$1" && chmod "$2" "$1" || fail mkdir "$1" ;;
-        directory) chmod "$2" "$1" || fail denied "$1" ;;
-        *) fail not-directory "$1" ;;
-    esac
+verb_mkdir() { # MODE PATHS...
+    mode=$1
+    shift
+    for path in "$@"; do
+        kind_of "$path"
+        case $kind in
+            absent) mkdir -p "$path" && chmod "$mode" "$path" || fail mkdir "$path" ;;
+            directory) chmod "$mode" "$path" || fail denied "$path" ;;
+            *) fail not-directory "$path" ;;
+        esac
+    done
 }
 
 verb_remove_file() { # PATH
