@@ -33,7 +33,7 @@ class ClusterFilter(ExactFilter):
 
 
 class ActorFilter(ExactFilter):
-    title, parameter_name, field = _("actor"), "actor", "actor"
+    title, parameter_name, field = _("who"), "actor", "actor"
 
 
 class ActionFilter(DropdownFilter):  # type: ignore[misc]
@@ -61,6 +61,10 @@ class PhaseFilter(DropdownFilter):  # type: ignore[misc]
 
 class DaysFilter(RangeDateFilter):  # type: ignore[misc]
     """From the first day's beginning to the last day's end, in the panel's time zone."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.title = _("day")
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         since, until = days_of(self.used_parameters)

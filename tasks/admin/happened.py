@@ -78,7 +78,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     search_fields = ("actor", "cluster_name", "target", "reason")
     fields = (
         "number", "at", "actor", "source", "action", "phase", "cluster_name", "target", "reason",
-        "job_shown", "plan_hash", "outcome_shown", "details_shown", "previous_hash", "hash",
+        "job_shown", "plan_hash_shown", "outcome_shown", "details_shown", "previous_hash_shown", "hash_shown",
     )  # fmt: skip
     readonly_fields = fields
 
@@ -94,6 +94,18 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     def reason_shown(self, row: AuditEntry) -> str:
         return Truncator(row.reason).chars(80)
 
+    @admin.display(description=_("plan hash"))
+    def plan_hash_shown(self, row: AuditEntry) -> SafeString:
+        return _digest(row.plan_hash)
+
+    @admin.display(description=_("hash of the entry before"))
+    def previous_hash_shown(self, row: AuditEntry) -> SafeString:
+        return _digest(row.previous_hash)
+
+    @admin.display(description=_("hash"))
+    def hash_shown(self, row: AuditEntry) -> SafeString:
+        return _digest(row.hash)
+
     @admin.display(description=_("outcome"))
     def outcome_shown(self, row: AuditEntry) -> SafeString | str:
         outcome = outcome_of(row.action, row.details.get("result") or {}) if row.phase == "closed" else None
@@ -105,3 +117,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("details"))
     def details_shown(self, row: AuditEntry) -> SafeString:
         return format_html('<pre class="pg-details">{}</pre>', json.dumps(row.details, indent=2, ensure_ascii=False, sort_keys=True))
+
+
+def _digest(text: str) -> SafeString:
+    """It breaks where the page is narrow."""
+    return format_html('<span class="pg-mono pg-break">{}</span>', text or "–")

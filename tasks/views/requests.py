@@ -300,6 +300,8 @@ def _chosen(asking: Asking) -> list[tuple[Any, Any]]:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
     if isinstance(value, Mapping):
         return "\n".join(f"{name} = {text}" for name, text in value.items())
     return "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
