@@ -9,8 +9,8 @@ from ninja import Schema
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, create_model
 from pydantic_core import CoreSchema
 
-from clusters.form_fields import LinesField, SettingsField
 from clusters.form_base import SentenceForm
+from clusters.form_fields import LinesField, SettingsField
 
 _TEXT: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
 _LINES: dict[str, Any] = {"type": "array", "items": {"type": "string"}}

@@ -338,5 +338,5 @@ class TestActor:
 
 def it_has_one_door_each() -> None:
     assert set(services.__all__) == {
-        "Busy", "Forbidden", "Preview", "RequestRefused", "job_cancel", "job_preview", "job_request", "job_resume",
+        "Busy", "Forbidden", "Preview", "RequestRefused", "job_cancel", "job_preview", "job_request", "job_resume", "job_sheet",
     }  # fmt: skip

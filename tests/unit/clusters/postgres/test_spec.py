@@ -27,6 +27,8 @@ def it_says_where_everything_lies():
         "superuser_passfile": f"{ROOT}/beta/secrets/superuser_passfile",
         "pwfile": f"{ROOT}/beta/initdb/password",
         "state_directory": f"{ROOT}/beta/state",
+        "epoch_file": f"{ROOT}/beta/state/epoch",
+        "fenced_file": f"{ROOT}/beta/state/fenced",
         "data_directory": f"{ROOT}/beta/volumes/postgres/data",
         "log_directory": f"{ROOT}/beta/log",
         "log_file": f"{ROOT}/beta/log/postgresql.log",
