@@ -126,11 +126,18 @@ def standbys_detached(ctx: Context) -> str:
 
 def standbys_attached(ctx: Context) -> str:
     """Let the standbys follow the old primary again"""
+    silent = []
     for row in _direct(ctx):
         handle = ctx.handle(row)
-        if handle.put_files([files.render_replication_conf(handle.spec)]):
-            handle.reload()
-    return "Every standby is told to follow the old primary again."
+        try:
+            handle.put_files([files.render_replication_conf(handle.spec)])
+            if handle.is_running():  # also where the file is so already: a worker before this one may have died before the reload
+                handle.reload()
+        except HostError as error:
+            ctx.warn(f"{row.name} could not be told to follow the old primary again: {error.what}")
+            silent.append(row.name)
+    told = "Every standby is told to follow the old primary again."
+    return f"{told} Not reached: {', '.join(silent)}." if silent else told
 
 
 def candidate_chosen(ctx: Context) -> str:
