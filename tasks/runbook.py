@@ -25,7 +25,8 @@ from tasks.plan import JOB_NUMBER
 BY_HAND: Final = "by-hand"  # stands for the number of a job that does not exist
 #: "alpha (orders-1)": where a statement runs.
 _ON: Final = re.compile(r"(?P<server>.+) \((?P<instance>[^()]+)\)", re.DOTALL)
-_NEW_FILE: Final = re.compile(r"@@ -0,0 \+[0-9,]+ @@")
+_FROM_THE_TOP: Final = re.compile(r"@@ -(?:0,0|1(?:,[0-9]+)?) \+(?:0,0|1(?:,[0-9]+)?) @@")
+_CONTEXT: Final = 3  # lines that a diff shows around a change
 _STDIN: Final = " <<< "
 _PROTOCOL: Final = ("CREATE_REPLICATION_SLOT", "DROP_REPLICATION_SLOT", "IDENTIFY_SYSTEM")
 _RULE: Final = "# " + "-" * 100
@@ -252,15 +253,18 @@ def _file(path: str, diff: str) -> Iterator[str]:
 
 
 def _whole(diff: str) -> str | None:
-    """The file's text, where the diff makes all of it; else None."""
+    """The file's text as it will be, where the diff shows all of it; else None.
+
+    One part that begins at the first line, and shows fewer lines after the last change than a diff would if there were more.
+    """
     lines = diff.rstrip("\n").split("\n")
-    if len(lines) < 2 or lines[0] != "--- /dev/null":
-        return None
-    if len(lines) == 2:
+    if len(lines) == 2 and lines[0] == "--- /dev/null":
         return ""
     body = lines[3:]
-    whole = _NEW_FILE.fullmatch(lines[2]) is not None and all(line.startswith("+") for line in body)
-    return "\n".join(line[1:] for line in body) if whole else None
+    if len(lines) < 3 or not _FROM_THE_TOP.fullmatch(lines[2]) or any(not line.startswith(("+", "-", " ")) for line in body):
+        return None
+    rest = len(body) - max((n for n, line in enumerate(body, start=1) if line[0] != " "), default=0)
+    return "\n".join(line[1:] for line in body if line[0] != "-") if rest < _CONTEXT else None
 
 
 # -- text

@@ -114,10 +114,18 @@ def it_writes_a_new_file_with_exactly_its_content(content: str, tmp_path: Any) -
 
 
 def it_says_what_to_change_in_a_file_that_is_there() -> None:
-    text = sheet({"type": "file", "server": "alpha", "path": "/srv/hba", "diff": diff("/srv/hba", "a\nb\n", "a\nc\n")})
-    assert code_of(text) == []
-    assert "#     -b" in text
-    assert "#     +c" in text
+    long = "".join(f"{n}\n" for n in range(20))
+    for old, new in ((f"a\n{long}", f"b\n{long}"), (f"{long}a\n", f"{long}b\n"), (f"a\n{long}a\n", f"b\n{long}b\n")):
+        text = sheet({"type": "file", "server": "alpha", "path": "/srv/hba", "diff": diff("/srv/hba", old, new)})
+        assert code_of(text) == []
+        assert "#     -a" in text
+        assert "#     +b" in text
+
+
+def it_writes_a_short_file_anew_where_its_change_shows_all_of_it() -> None:
+    for old, new in (("a\nb\n", "a\nc\n"), ("a\n1\n2\n", "b\n1\n2\n"), ("1\n2\n3\na\n", "1\n2\n3\n")):
+        item = {"type": "file", "server": "alpha", "path": "/srv/f", "diff": diff("/srv/f", old, new)}
+        assert code_of(sheet(item)) == ["cat > /srv/f <<'END'", *new.splitlines(), "END"]
 
 
 def it_marks_the_point_of_no_return() -> None:
