@@ -40,7 +40,8 @@ def it_waits_and_holds_nothing(sent: list[int]) -> None:
     assert job.status == Status.SCHEDULED
     assert queue_due() == 0
     other = job_request(kind="verify", actor=OPERATOR, data={"cluster": "orders"})
-    mutating = job_request(kind="restart_instance", actor=OPERATOR, data={"cluster": "orders", "instance": "orders-3", "confirm": "orders-3"})
+    data = {"cluster": "orders", "instance": "orders-3", "confirm": "orders-3"}
+    mutating = job_request(kind="restart_instance", actor=OPERATOR, data=data)
     assert {other.status, mutating.status} == {Status.QUEUED}
 
 
