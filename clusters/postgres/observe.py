@@ -46,13 +46,21 @@ _WHO: Final[LiteralString] = """
     'system_identifier', (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
     'data_checksums', pg_catalog.current_setting('data_checksums') = 'on'"""
 
-# A primary names its timeline in the name of the WAL file it writes. A standby knows of up to three: that of its last
-# restart point, of what it must replay to be consistent, and of what it receives; the newest counts.
+# A primary names its timeline in the name of the WAL file it writes. A standby knows of several: that of its last restart
+# point, of what it must replay to be consistent, of what it receives; and, once its upstream is gone and before its next restart
+# point, only the name of the file that holds what it received last tells that it had followed to a newer one. The newest counts.
 _WHERE: Final[LiteralString] = """
     'timeline', CASE WHEN pg_catalog.pg_is_in_recovery()
         THEN greatest((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
                       (SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()),
-                      (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver))
+                      (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver),
+                      (SELECT max(('x' || substr(file.name, 1, 8))::bit(32)::int)
+                       FROM pg_catalog.pg_ls_waldir() AS file,
+                            (SELECT pg_catalog.pg_wal_lsn_diff(greatest(pg_catalog.pg_last_wal_receive_lsn(),
+                                    pg_catalog.pg_last_wal_replay_lsn()), '0/0')::bigint - 1 AS at,
+                                    (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'wal_segment_size') AS size) AS last
+                       WHERE file.name ~ '^[0-9A-F]{{24}}$' AND substr(file.name, 9) =
+                             upper(lpad(to_hex(last.at / 4294967296), 8, '0') || lpad(to_hex(last.at % 4294967296 / last.size), 8, '0'))))
         ELSE ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END,
     'wal_lsn', CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_lsn()::text END,
     'receive_lsn', pg_catalog.pg_last_wal_receive_lsn()::text,

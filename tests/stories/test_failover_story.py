@@ -42,3 +42,15 @@ def test_a_living_primary_is_not_failed_over(stage: Stage) -> None:
     assert "primary_seen_alive" in [obstacle["name"] for obstacle in job.result["obstacles"]]
     with stage.connect(Instance.objects.select_related("server", "cluster").get(name="node1")) as session:
         session.execute("CREATE TABLE still_writable ()")
+
+
+def test_a_standby_tells_the_timeline_it_received_last_though_its_upstream_is_gone(stage: Stage) -> None:
+    """Before its next restart point only the name of its newest WAL file tells; the choice between two standbys rests on it."""
+    stage.create()
+    stage.standby(name="node2")
+    stage.standby(name="node3")
+    stage.done("switchover", cluster="orders", to="node2", reason="story", confirm="orders")
+    stage.kill("node2")
+    stage.done("verify", cluster="orders")
+    seen = {row.name: row.observed["timeline"] for row in Instance.objects.exclude(name="node2")}
+    assert seen == {"node1": 2, "node3": 2}
