@@ -29,8 +29,10 @@ _MISSING = re.compile(r"could not (?:find|open) file|could not locate WAL file|c
 _NOTHING = re.compile(r"could not find a valid record after")
 
 #: Lets through what `WalReader` needs and no more, so that an hour of WAL is not sent over the network: commits, checkpoints, the first
-#: record that names a relation, the last record, and whatever is no record. For awk as POSIX has it.
+#: record that names a relation, the last record, and whatever is no record. A logical message may be a line of many megabytes; what
+#: matters stands at its beginning. For awk as POSIX has it.
 FILTER: Final = r"""
+length($0) > 8000 { $0 = substr($0, 1, 8000) }
 !/^rmgr:/ { print; next }
 { show = ($2 == "Transaction" && / COMMIT/) || / desc: CHECKPOINT_/
   rest = $0

@@ -93,3 +93,13 @@ def it_knows_where_a_record_ends(begin: str, total: int, end: str) -> None:
 def it_tells_what_is_lost_as_json() -> None:
     lost = LostWrites(Lsn.parse("0/3000000"), Lsn.parse("0/3000100"), 1, 2, (740, 741), "a", "b")
     assert (lost.bytes, lost.as_row()["xids"], lost.as_row()["from_lsn"]) == (256, [740, 741], "0/3000000")
+
+
+def it_cuts_a_line_of_many_megabytes_and_still_knows_where_the_wal_ends() -> None:
+    line = "rmgr: LogicalMessage len (rec/tot):     90/    90, tx:          0, lsn: 0/03000028, prev 0/02000100, desc: MESSAGE "
+    kept = filtered(f"{line}{'AB ' * 2_000_000}\n")
+    assert len(kept) <= 8001
+    reader = WalReader()
+    for each in kept.splitlines():
+        reader.take(each)
+    assert reader.end == Lsn.parse("0/03000088")
