@@ -17,6 +17,9 @@ PAGES = {
     "cluster": "/clusters/demo/",
     "add-standby": "/clusters/demo/add-standby/",
     "job": "/jobs/3/",
+    "board": "/clusters/demo/board/",
+    "switchover": "/jobs/4/",  # after a switchover and a failover that somebody has asked for
+    "failover": "/jobs/7/",
     "server": "/servers/local/",
     "audit": "/admin/tasks/auditentry/",
 }
