@@ -43,6 +43,7 @@ from tasks.workflows.keeping import (
     spare_of,
 )
 from tasks.workflows.keeping import copy_taken_away as kept_copy_taken_away
+from tasks.workflows.looking import member_looked
 from tasks.workflows.marker import marker_arrived, marker_plan, marker_write
 from tasks.workflows.observing import instance_observed, streaming_awaited
 from tasks.workflows.obstacles import obstacles_heeded
@@ -331,6 +332,7 @@ def rejoin_recorded(ctx: Context) -> str:
     """Put down that it follows again, and clear away what the job needed"""
     target = ctx.handle(ctx.instance)
     pair_judged(ctx, ctx.instance.pair, Marker("read"))
+    member_looked(ctx, ctx.instance)  # the fence is off: what the board rests on must say so
     for unit in UNITS:
         target.unit_end(unit_name(ctx, unit))
     spare = spare_of(target.spec, ctx.job.pk)

@@ -11,9 +11,9 @@ from clusters.selectors import instance_spec
 from tasks.context import Context
 from tasks.plan import PlanItem, PlanRequest
 from tasks.workflows.judging import Marker, pair_judged
-from tasks.workflows.looking import members_ready
+from tasks.workflows.looking import member_looked, members_ready
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
-from tasks.workflows.observing import instance_observed, streaming_awaited
+from tasks.workflows.observing import streaming_awaited
 from tasks.workflows.planning import planned, planned_cluster, planned_primary, planned_siblings, planned_spec
 from tasks.workflows.slots import drop_call
 from tasks.workflows.step import StepFailed
@@ -85,7 +85,7 @@ def verify_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 
 def _one_primary(ctx: Context) -> None:
-    looks = {row.name: instance_observed(ctx.handle(row)).facts for row in members_ready(ctx)}
+    looks = {row.name: member_looked(ctx, row).now for row in members_ready(ctx)}
     writable = [name for name, facts in looks.items() if facts is not None and not facts.in_recovery]
     if writable != [ctx.instance.name]:
         raise StepFailed(

@@ -33,6 +33,8 @@ def test_a_switchover_and_back_loses_nothing_and_rebuilds_nothing(stage: Stage) 
     assert Instance.objects.get(name="node2").role == "primary"
     assert Instance.objects.get(name="node1").pair.upstream.name == "node2"
     assert job.result["timeline"] == 4
+    old = Instance.objects.get(name="node1")
+    assert (old.surroundings["fenced"], old.surroundings["epoch"]) == (None, 4)  # as it is after the act, for the board
     closed = AuditEntry.objects.get(job_id=job.pk, phase="closed")
     assert closed.details["result"]["old_primary"] == "node1"
     assert isinstance(audit_verify(), Verified)
