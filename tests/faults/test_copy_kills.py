@@ -13,8 +13,8 @@ from tasks.kinds import Status
 from tasks.models import Job
 from tasks.services import job_request
 from tests.diverge import Split, pair_made, split
-from tests.faults.harness import WHERE, assert_sound, drive, places, texts
-from tests.faults.test_rejoin_kills import at, dies, leftovers
+from tests.faults.harness import assert_sound, drive, places, texts
+from tests.faults.test_rejoin_kills import dies, leftovers, mortal
 from tests.stage import OPERATOR, Stage, stage
 
 __all__ = ["stage"]
@@ -39,11 +39,10 @@ def restore(copy: KeptCopy) -> Job:
     )
 
 
-@pytest.mark.parametrize("where", WHERE)
-def it_puts_a_copy_back_and_purges_the_other_though_its_worker_dies_at_every_step(rejoined: Split, where: str) -> None:
+def it_puts_a_copy_back_and_purges_the_other_though_its_worker_dies_at_every_step(rejoined: Split) -> None:
     copy = KeptCopy.objects.get()
     job = restore(copy)
-    dies(job, [place for place in places("restore_copy") if at(place, where, LOOKING)])
+    dies(job, [place for place in places("restore_copy") if mortal(place, LOOKING)])
     job = drive(job)
     assert_sound(job)
     assert job.status == Status.DONE, (job.summary, texts(job))
@@ -53,7 +52,7 @@ def it_puts_a_copy_back_and_purges_the_other_though_its_worker_dies_at_every_ste
     rejoined.ctl("node1", "stop")
     left = KeptCopy.objects.get(gone_at=None)
     purge = job_request(kind="purge_copy", actor=OPERATOR, data={"cluster": "orders", "copy": left.pk, "confirm": "orders"})
-    dies(purge, [place for place in places("purge_copy") if at(place, where, LOOKING)])
+    dies(purge, [place for place in places("purge_copy") if mortal(place, LOOKING)])
     purge = drive(purge)
     assert_sound(purge)
     assert purge.status == Status.DONE, (purge.summary, texts(purge))
@@ -62,13 +61,12 @@ def it_puts_a_copy_back_and_purges_the_other_though_its_worker_dies_at_every_ste
     assert leftovers(rejoined) == []
 
 
-@pytest.mark.parametrize("where", WHERE)
-def it_leaves_both_where_they_were_though_its_worker_dies_at_every_undo(rejoined: Split, where: str) -> None:
+def it_leaves_both_where_they_were_though_its_worker_dies_at_every_undo(rejoined: Split) -> None:
     copy = KeptCopy.objects.get()
     job = restore(copy)
     dies(job, ["restore_recorded:before"])
     job_cancel(job=Job.objects.get(pk=job.pk), actor=OPERATOR)
-    dies(job, [place for place in places("restore_copy", undo=True) if at(place, where, set())])
+    dies(job, [place for place in places("restore_copy", undo=True) if mortal(place, set())])
     job = drive(job)
     assert_sound(job)
     assert job.status == Status.CANCELED, (job.summary, job.hint, texts(job))

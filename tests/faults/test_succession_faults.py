@@ -21,6 +21,7 @@ from tasks.models import AuditEntry, Job
 from tasks.refusals import Busy
 from tasks.services import job_cancel, job_request
 from tests.faults.harness import Worker, assert_sound, drive, lease_end, run_once, texts
+from tests.rounds import rounds
 from tests.stage import OPERATOR, Stage, stage
 from tests.waiting import wait_until
 from tests.writers import Writers
@@ -61,7 +62,11 @@ def frozen_at(job: Job, place: str, fault: Callable[[], object]) -> Job:
 
 def wal_receiver(stage: Stage, name: str) -> psutil.Process:
     pid = int((stage.base / f"orders/{name}/volumes/postgres/data/postmaster.pid").read_text().split()[0])
-    return next(child for child in psutil.Process(pid).children() if "walreceiver" in " ".join(child.cmdline()))
+
+    def found() -> psutil.Process | None:
+        return next((child for child in psutil.Process(pid).children() if "walreceiver" in " ".join(child.cmdline())), None)
+
+    return wait_until(found, f"{name} receives")
 
 
 def assert_untouched(stage: Stage, writers: Writers) -> None:
@@ -160,7 +165,7 @@ def _stopping_shell(stage: Stage) -> int | None:
 def test_27_of_fifty_operators_at_once_one_gets_the_cluster_each_time(stage: Stage) -> None:
     stage.create()
     stage.standby(name="node2")
-    for _round in range(20):
+    for _round in range(rounds(3, 20)):
         with ThreadPoolExecutor(50) as pool:
             answers = list(pool.map(_ask, range(50)))
         jobs = [answer for answer in answers if isinstance(answer, Job)]

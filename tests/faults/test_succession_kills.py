@@ -31,6 +31,7 @@ SWITCH_UNDO = [place for place in places("switchover", undo=True) if place not i
 FAIL_LOOKING = {
     *("primary_asked:inside", "candidate_chosen:inside", "sync_relaxed:inside", "roles_recorded:inside"),
     *("old_primary_quarantined:inside", "outcome_recorded:inside", "primary_file_written:inside"),
+    "slots_tidied:inside",
 }
 FAIL = [place for place in places("failover") if place not in FAIL_LOOKING]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import time
@@ -19,11 +18,12 @@ from launcher.account import Account
 from tasks.models import AuditEntry, Job
 from tasks.workflows import rejoin as workflow
 from tests.diverge import Split, pair_made, panel, run, split
+from tests.rounds import rounds
 from tests.stage import Stage, log_of
 from tests.waiting import wait_until
 
-#: How often the story of a rewind is told in one run. Twenty take minutes, so they are told when somebody asks for them.
-REJOINS = int(os.environ.get("PGREPLICA_TEST_REJOINS", "3"))
+#: How often the story of a rewind is told.
+REJOINS = rounds(2, 20)
 FLAGS = ["last_copy"]
 
 
@@ -213,7 +213,7 @@ def it_brings_back_a_standby_whose_wal_is_gone(pair: Stage, account: Account | N
 
 
 #: How often pg_rewind is killed at a random moment (fault 38).
-KILLS = 20
+KILLS = rounds(3, 20)
 
 
 @pytest.fixture

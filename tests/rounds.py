@@ -1,0 +1,9 @@
+"""How often a story is told that the issue asks for many times: a few times in each run, all of them on demand (PGREPLICA_TEST_LONG=1)."""
+
+from __future__ import annotations
+
+import os
+
+
+def rounds(few: int, many: int) -> int:
+    return many if os.environ.get("PGREPLICA_TEST_LONG") else few
