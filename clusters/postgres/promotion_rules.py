@@ -290,9 +290,7 @@ def replay_delayed(facts: PromotionFacts) -> Obstacle | None:
         _("Replay on %(candidate)s does not go on (%(value)s): it must replay the rest before it accepts writes.")
         if paused
         else _("%(candidate)s replays %(value)s ms late on purpose: it must replay the rest before it accepts writes."),
-        _(
-            "Choose another standby, or allow it with the flag replay_delayed. To end it: pg_wal_replay_resume(), or reset the delay."
-        ),
+        _("Choose another standby, or allow it with the flag replay_delayed. To end it: pg_wal_replay_resume(), or reset the delay."),
         value=now.replay_state if paused else delay,
         threshold="not paused" if paused else 0,
         candidate=facts.candidate.name,
