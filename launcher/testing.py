@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-#: One process a core; what is left of a long file goes to the one that is idle.
-PARALLEL = ("-n", "auto", "--dist", "worksteal")
+#: One process more than cores, since stories wait for servers; what is left of a long file goes to the one that is idle.
+PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
 PACKAGES = ("launcher", "clusters", "tasks", "pgreplica_admin")
 
 

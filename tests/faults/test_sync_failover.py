@@ -273,6 +273,7 @@ def test_an_asynchronous_standby_that_is_behind_is_promoted_only_after_its_loss_
         for _row in range(25):
             told.write()
         stage.kill("node1")
+        told.session.close()
 
     refused = fail_over(stage)
     assert refused.status in ("refused", "failed"), log_of(refused)
