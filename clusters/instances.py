@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from copy import copy
 from typing import Any, Final, Protocol
 
 from django.utils.translation import gettext_noop as _
@@ -75,12 +74,6 @@ class InstanceHandle:
         self.spec: InstanceSpec = instance_spec(instance)
         self.machine: Machine = machine_of(instance.server)
         self._conductor = conductor
-
-    def under(self, conductor: Conductor) -> InstanceHandle:
-        """The same instance for another step: nothing is read again."""
-        handle = copy(self)
-        handle._conductor = conductor
-        return handle
 
     # -- looking
 

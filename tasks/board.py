@@ -7,6 +7,7 @@ not tell what a rule asks for, is shown as such.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
@@ -20,7 +21,7 @@ from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts, Surro
 from clusters.postgres.promotion_rules import PromotionRule
 from clusters.postgres.rules import FAILOVER_RULES, PROMOTE_RULES, SWITCHOVER_RULES, best_candidate
 from clusters.selectors import cluster_get
-from tasks.members import Members, members_of, slot_of
+from tasks.members import Members, facts_around, member_declared, members_of
 from tasks.standing import facts_of
 
 Act = Literal["switchover", "failover", "promote"]
@@ -90,36 +91,17 @@ def promotion_facts_of(cluster: Cluster, members: Members, now: datetime | None 
     """What the rules judge, for each finished standby as the candidate, from the rows."""
     moment, pairs = now or timezone.now(), {pair.standby_id: pair for pair in members.pairs}
     ready = [row for row in members.instances if row.lifecycle == Lifecycle.READY]
-    seen = {row.name: _member(cluster, row, pairs.get(row.pk), moment) for row in ready}
-    standbys = [member for member in seen.values() if member.role == "standby"]
-    primary = next((member for member in seen.values() if member.role == "primary"), None)
-    return {
-        candidate.name: PromotionFacts(
-            candidate=candidate,
-            primary=primary,
-            siblings=tuple(member for member in standbys if member is not candidate),
-            epoch=cluster.epoch,
-            system_identifier=cluster.system_identifier,
-            sync_mode=cluster.sync_mode,  # type: ignore[arg-type]  # a choice of the field
-            sync_count=cluster.sync_count,
-        )
-        for candidate in standbys
-    }
+    seen = [_member(cluster, row, pairs.get(row.pk), moment) for row in ready]
+    return {member.name: facts_around(cluster, member, seen) for member in seen if member.role == "standby"}
 
 
 def _member(cluster: Cluster, row: Instance, pair: ReplicationPair | None, now: datetime) -> MemberFacts:
-    return MemberFacts(
-        name=row.name,
-        server=row.server.name,
-        role="primary" if row.role == Instance.Role.PRIMARY else "standby",
-        upstream=pair.upstream.name if pair else None,
-        slot=slot_of(cluster.name, row.name, pair),
-        quarantined=row.quarantined_at is not None,
+    return replace(
+        member_declared(cluster.name, row, pair),
         facts=facts_of(row),
         error=_SILENT.get(Instance.Observed(row.observed_role), ""),
         around=_around(row),
         age_seconds=(now - row.observed_at).total_seconds() if row.observed_at else None,
-        cascaded=pair is not None and pair.upstream.role != Instance.Role.PRIMARY,
     )
 
 

@@ -10,6 +10,7 @@ from django.db.models import OuterRef, Subquery
 
 from clusters.models import Cluster, Instance, ReplicationPair, Verification
 from clusters.postgres.names import slot_name
+from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts
 
 
 @dataclass
@@ -46,6 +47,33 @@ class Members:
         moments = [row.observed_at for row in self.instances if row.lifecycle == "ready"]
         known = [moment for moment in moments if moment]
         return min(known) if known and len(known) == len(moments) else None
+
+
+def member_declared(cluster: str, row: Instance, pair: ReplicationPair | None) -> MemberFacts:
+    """A member as the rules about promotions know it by declaration; what was seen of it is for who has looked to add."""
+    return MemberFacts(
+        name=row.name,
+        server=row.server.name,
+        role="primary" if row.role == Instance.Role.PRIMARY else "standby",
+        upstream=pair.upstream.name if pair else None,
+        slot=slot_of(cluster, row.name, pair),
+        quarantined=row.quarantined_at is not None,
+        cascaded=pair is not None and pair.cascaded,
+    )
+
+
+def facts_around(cluster: Cluster, candidate: MemberFacts, members: Iterable[MemberFacts]) -> PromotionFacts:
+    """The candidate among the members of its cluster, itself among them."""
+    members = list(members)
+    return PromotionFacts(
+        candidate=candidate,
+        primary=next((member for member in members if member.role == "primary"), None),
+        siblings=tuple(member for member in members if member.role == "standby" and member is not candidate),
+        epoch=cluster.epoch,
+        system_identifier=cluster.system_identifier,
+        sync_mode=cluster.sync_mode,  # type: ignore[arg-type]  # a choice of the field
+        sync_count=cluster.sync_count,
+    )
 
 
 def slot_of(cluster: str, name: str, pair: ReplicationPair | None) -> str:

@@ -159,3 +159,8 @@ class ReplicationPair(models.Model):
 
     def __str__(self) -> str:
         return f"{self.upstream} → {self.standby.name}"
+
+    @property
+    def cascaded(self) -> bool:
+        """Whether the upstream is a standby itself."""
+        return self.upstream.role != Instance.Role.PRIMARY

@@ -237,11 +237,6 @@ WRITE_MARKER: Final = Statement(
     "RETURNING epoch, token, written_at",
 )
 READ_MARKER: Final = Statement("read_marker", "Read a marker back", "SELECT epoch, token, written_at FROM pgreplica.marker WHERE id = {id}")
-LOCAL_COMMITS: Final = Statement(
-    "local_commits",
-    "Let the marker of a promotion wait for no standby: none can follow yet",
-    "SET synchronous_commit = local",
-)
 MAKE_CANARY_TABLE: Final = Statement(
     "make_canary_table",
     "Make the table of the canary writer",

@@ -25,7 +25,8 @@ from clusters.postgres.statements import IN_RECOVERY, Call
 from clusters.postgres.waldump import WalReader
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
-from tasks.workflows.looking import member_looked, members_ready, promotion_facts_of
+from tasks.workflows.looking import members_ready, promotion_facts_of
+from tasks.workflows.observing import instance_observed
 from tasks.workflows.obstacles import obstacles_heeded
 from tasks.workflows.planning import planned, planned_change, planned_cluster, planned_primary, planned_rows
 from tasks.workflows.promoting import (
@@ -217,9 +218,9 @@ def _signs_of_life(ctx: Context, old: InstanceHandle, rows: Sequence[Instance]) 
     except HostError:  # that it does not answer is what is asked here
         pass
     for row in rows:
-        if row.role == Instance.Role.STANDBY:
-            member = member_looked(ctx, row)
-            receiver = member.now.receiver if member.now and not member.cascaded else None
+        if (pair := getattr(row, "pair", None)) and not pair.cascaded:
+            facts = instance_observed(ctx.handle(row)).facts
+            receiver = facts.receiver if facts else None
             if receiver and receiver.status == "streaming":
                 signs.append(f"{row.name} receives from it (last message {receiver.message_age_seconds or 0:.1f} s ago)")
     return signs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clusters import services
-from clusters.models import Instance, ReplicationPair
+from clusters.models import ReplicationPair
 from clusters.postgres import rules
 from clusters.postgres.rules import MarkerState, Verdict, VerifyFacts
 from tasks.context import Context
@@ -47,12 +47,12 @@ def _pair_facts(ctx: Context, pair: ReplicationPair, marker: Marker) -> VerifyFa
         slot=pair.slot,
         upstream_address=pair.upstream.server.address,
         upstream_port=pair.upstream.port,
-        upstream_is_primary=pair.upstream.role == Instance.Role.PRIMARY,
+        upstream_is_primary=not pair.cascaded,
         system_identifier=ctx.cluster.system_identifier,
         upstream_error=upstream.error,
         standby_error=standby.error,
         marker=marker.state,
         marker_seconds=marker.seconds,
-        synchronous=ctx.handle(pair.upstream).spec.synchronous if pair.upstream.role == Instance.Role.PRIMARY else None,
+        synchronous=None if pair.cascaded else ctx.handle(pair.upstream).spec.synchronous,
         standby_synchronous=ctx.handle(pair.standby).spec.synchronous,
     )

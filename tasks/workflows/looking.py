@@ -14,7 +14,7 @@ from clusters.postgres.facts import InstanceFacts, Lsn
 from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts, Surroundings
 from clusters.postgres.spec import Upstream
 from tasks.context import Context
-from tasks.members import slot_of
+from tasks.members import facts_around, member_declared
 from tasks.workflows.observing import instance_observed
 from tasks.workflows.rejoining import history_of
 
@@ -31,7 +31,8 @@ def promotion_facts(ctx: Context, candidate: Instance) -> PromotionFacts:
     Everybody who would follow the candidate tries a real replication login to it, from its own server.
     """
     rows = members_ready(ctx)
-    facts = _facts(ctx, rows, {row.pk: member_looked(ctx, row) for row in rows}, candidate)
+    seen = {row.pk: member_looked(ctx, row) for row in rows}
+    facts = facts_around(ctx.cluster, seen[candidate.pk], seen.values())
     tried = logins_tried(ctx, candidate, [row for row in rows if row.name in facts.followers])
     around = replace(facts.candidate.around, logins=tried)
     services.instance_record_surroundings(candidate, around.as_row())
@@ -42,19 +43,7 @@ def promotion_facts_of(ctx: Context, candidates: list[Instance]) -> list[Promoti
     """The same for several candidates from one look, without the logins."""
     rows = members_ready(ctx)
     seen = {row.pk: member_looked(ctx, row) for row in rows}
-    return [_facts(ctx, rows, seen, candidate) for candidate in candidates]
-
-
-def _facts(ctx: Context, rows: list[Instance], seen: dict[int, MemberFacts], candidate: Instance) -> PromotionFacts:
-    return PromotionFacts(
-        candidate=seen[candidate.pk],
-        primary=next((seen[row.pk] for row in rows if row.role == Instance.Role.PRIMARY), None),
-        siblings=tuple(seen[row.pk] for row in rows if row.pk != candidate.pk and row.role != Instance.Role.PRIMARY),
-        epoch=ctx.cluster.epoch,
-        system_identifier=ctx.cluster.system_identifier,
-        sync_mode=ctx.cluster.sync_mode,  # type: ignore[arg-type]  # a choice of the field
-        sync_count=ctx.cluster.sync_count,
-    )
+    return [facts_around(ctx.cluster, seen[candidate.pk], seen.values()) for candidate in candidates]
 
 
 def member_looked(ctx: Context, row: Instance) -> MemberFacts:
@@ -63,19 +52,12 @@ def member_looked(ctx: Context, row: Instance) -> MemberFacts:
     look = instance_observed(handle)
     around = _surroundings(handle)
     services.instance_record_surroundings(row, around.as_row())
-    pair = getattr(row, "pair", None)
-    return MemberFacts(
-        name=row.name,
-        server=row.server.name,
-        role="primary" if row.role == Instance.Role.PRIMARY else "standby",
-        upstream=pair.upstream.name if pair else None,
-        slot=slot_of(ctx.cluster.name, row.name, pair),
-        quarantined=row.quarantined_at is not None,
+    return replace(
+        member_declared(ctx.cluster.name, row, getattr(row, "pair", None)),
         facts=look.facts or _earlier(row),
         error=look.error,
         around=around,
         history=_history(handle, look.facts),
-        cascaded=pair is not None and pair.upstream.role != Instance.Role.PRIMARY,
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from clusters import services
-from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
 from clusters.postgres import commands, files, rules
 from clusters.postgres.spec import InstanceSpec
@@ -71,31 +70,29 @@ def directory_put_back(ctx: Context) -> str:
 
 def cluster_declared(ctx: Context) -> str:
     """Declare the new cluster, with this instance as its primary"""
-    cluster = services.instance_secede(_moved(ctx), str(ctx.params["new_cluster"]))
+    cluster = services.instance_secede(ctx.instance, str(ctx.params["new_cluster"]))
     return f"{ctx.instance.name} is the primary of {cluster.name}; passwords and settings are those of {ctx.cluster.name}."
 
 
 def files_written(ctx: Context) -> str:
     """Write its files: it follows nobody, and only the new cluster's members may replicate from it"""
-    handle = ctx.handle(_moved(ctx))
+    handle = ctx.handle(ctx.instance)
     return instance_files_put(handle, files.epoch_file(handle.spec, handle.instance.cluster.epoch))
 
 
 def standby_started(ctx: Context) -> str:
     """Start it, still in recovery"""
-    ctx.job.instance = _moved(ctx)
     return server_started(ctx)
 
 
 def became_primary(ctx: Context) -> str:
     """Promote it"""
-    ctx.job.instance = _moved(ctx)
     return candidate_promoted(ctx)
 
 
 def row_written(ctx: Context) -> str:
     """Write a marker row with its own epoch, and read it back"""
-    handle = ctx.handle(_moved(ctx))
+    handle = ctx.handle(ctx.instance)
     if handle.query(Call(IN_RECOVERY, {}, {}))[0]["standby"]:
         raise StepFailed(f"{handle.spec.name} is still a standby.", "Look at its log, then resume the job.")
     token = marker_write(ctx, handle, epoch=handle.instance.cluster.epoch)
@@ -118,7 +115,7 @@ def members_forget(ctx: Context) -> str:
 
 def primary_recorded(ctx: Context) -> str:
     """Give the new cluster out as ready"""
-    row = _moved(ctx)
+    row = ctx.instance
     facts = instance_observed(ctx.handle(row)).facts
     if facts is None or facts.in_recovery:
         raise StepFailed(f"{row.name} does not answer as a primary.", "Look at its log, then resume the job.")
@@ -136,11 +133,6 @@ def primary_recorded(ctx: Context) -> str:
 
 
 # -- who it is
-
-
-def _moved(ctx: Context) -> Instance:
-    """The instance, in whichever cluster it is by now."""
-    return Instance.objects.select_related("server", "cluster").get(pk=ctx.instance.pk)
 
 
 def _own(spec: InstanceSpec, ctx: Context) -> InstanceSpec:
@@ -186,7 +178,7 @@ def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 def _slot_plan(request: PlanRequest) -> Iterable[PlanItem]:
     pair = planned_instance(request).pair
-    upstream = planned_primary(request) if pair.upstream.role == "primary" else None
+    upstream = None if pair.cascaded else planned_primary(request)
     return planned(upstream, drop_call(pair.slot)) if upstream else []
 
 

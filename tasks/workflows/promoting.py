@@ -14,7 +14,7 @@ from clusters import services
 from clusters.hosts.machine import HostError
 from clusters.instances import InstanceHandle, KeptSession
 from clusters.models import Instance, ReplicationPair
-from clusters.postgres import commands, files, statements
+from clusters.postgres import commands, files
 from clusters.postgres.names import slot_name
 from clusters.postgres.spec import InstanceSpec, Upstream
 from clusters.postgres.statements import IN_RECOVERY, MAKE_SLOT_HERE, PROMOTE, RELOAD, Call
@@ -39,17 +39,7 @@ SESSION: Final = "candidate"
 
 def candidate_session(ctx: Context) -> KeptSession:
     """The session over which the candidate is promoted; opened beforehand, it stays open through the steps."""
-
-    def opened() -> KeptSession:
-        session = KeptSession(ctx.handle(ctx.instance))
-        try:
-            session.ask(Call(statements.LOCAL_COMMITS, {}, {}))
-        except HostError:
-            session.close()
-            raise
-        return session
-
-    return ctx.held.get(SESSION, opened)
+    return ctx.held.get(SESSION, lambda: KeptSession(ctx.handle(ctx.instance)))
 
 
 def epoch_raised(ctx: Context) -> str:
@@ -200,7 +190,7 @@ def roles_recorded(ctx: Context) -> str:
 
 def primary_file_written(ctx: Context) -> str:
     """Write the new primary's replication.conf: it follows nobody"""
-    candidate = ctx.handle(_fresh(ctx.instance))
+    candidate = ctx.handle(ctx.instance)
     written = candidate.put_files([files.render_replication_conf(candidate.spec)])
     if written:
         candidate.reload()
@@ -256,19 +246,13 @@ def followers_of(ctx: Context) -> list[Instance]:
 
 def _will_follow(row: Instance, candidate: Instance) -> bool:
     pair = getattr(row, "pair", None)
-    return row.role == Instance.Role.PRIMARY or (
-        pair is not None and (pair.upstream_id == candidate.pk or pair.upstream.role == Instance.Role.PRIMARY)
-    )
+    return row.role == Instance.Role.PRIMARY or (pair is not None and (pair.upstream_id == candidate.pk or not pair.cascaded))
 
 
 def _standbys_of(ctx: Context) -> list[Instance]:
     """Once the roles are recorded: the standbys that follow the new primary, those in quarantine and the old primary left out."""
     rows = [row for row in members_ready(ctx) if row.quarantined_at is None and row.name != ctx.params.get("old_primary")]
     return [row for row in rows if (pair := getattr(row, "pair", None)) is not None and pair.upstream_id == ctx.instance.pk]
-
-
-def _fresh(row: Instance) -> Instance:
-    return Instance.objects.select_related("server", "cluster").get(pk=row.pk)
 
 
 def following(spec: InstanceSpec, upstream: InstanceSpec) -> InstanceSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from clusters.hosts.machine import HostError
-from clusters.models import Instance, ReplicationPair
+from clusters.models import ReplicationPair
 from clusters.postgres.names import slot_name
 from clusters.selectors import instance_spec
 from tasks.context import Context
@@ -48,7 +48,7 @@ def slots_tidied_plan(request: PlanRequest) -> Iterable[PlanItem]:
 def cluster_verified(ctx: Context) -> str:
     """See that exactly one instance accepts writes, that each standby streams from where it should, and that a row arrives there"""
     _one_primary(ctx)
-    primary = ctx.handle(_fresh(ctx.instance))
+    primary = ctx.handle(ctx.instance)
     streaming, troubled = [], []
     for pair in _pairs(ctx):
         try:
@@ -103,7 +103,3 @@ def _pairs(ctx: Context) -> Sequence[ReplicationPair]:
 def _marker(ctx: Context, pair: ReplicationPair, token: str, streams: bool) -> Marker:
     arrived = streams and marker_seen(ctx, ctx.handle(pair.standby), token, ARRIVAL_SECONDS)
     return Marker("read" if arrived else "missing")
-
-
-def _fresh(row: Instance) -> Instance:
-    return Instance.objects.select_related("server", "cluster").get(pk=row.pk)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from clusters import services
@@ -24,7 +23,7 @@ from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.gap import gap_measured, gap_plan, measuring_begun, measuring_ended
 from tasks.workflows.looking import promotion_facts
 from tasks.workflows.obstacles import obstacles_heeded
-from tasks.workflows.planning import planned, planned_change, planned_primary, planned_spec
+from tasks.workflows.planning import planned, planned_change, planned_cluster, planned_primary, planned_spec
 from tasks.workflows.promoting import (
     candidate_promoted,
     candidate_session,
@@ -55,7 +54,6 @@ LAG_SECONDS: Final = 30.0
 #: A checkpoint that took longer has left much to write again: one more makes the stop short.
 SHORT_CHECKPOINT_SECONDS: Final = 1.0
 CHECKPOINTS: Final = 3
-PRIMARY: Final = "primary"
 
 
 def members_checked(ctx: Context) -> str:
@@ -91,7 +89,6 @@ def primary_fenced(ctx: Context) -> str:
     """Fence the primary: whoever starts it from now on, it cannot come up writable"""
     old = _old(ctx)
     old.fence(f"job {ctx.job.pk}: switchover to {ctx.instance.name}, epoch {ctx.cluster.epoch}")
-    _prepare(ctx, old)
     return f"{old.spec.fenced_file} and standby.signal are there; {old.spec.name} itself goes on as it is."
 
 
@@ -104,19 +101,20 @@ def primary_unfenced(ctx: Context) -> str:
 
 def primary_stopped(ctx: Context) -> str:
     """Stop the primary, and prove that the candidate has everything it wrote"""
-    switch = _prepare(ctx)
+    old, candidate, before = _old(ctx), candidate_session(ctx), ctx.state_of(members_checked.__name__)
     seconds = int(ctx.params.get("stop_seconds") or STOP_SECONDS)
     began = time.time()
-    control = switch.old.under(ctx).stop_and_read(seconds)
+    control = old.stop_and_read(seconds)
     if control is None:
         raise StepFailed(
-            f"{switch.old.spec.name} had not stopped after {seconds} s, so nobody is promoted.",
+            f"{old.spec.name} had not stopped after {seconds} s, so nobody is promoted.",
             "Look what it waited for (its log, pg_stat_replication, the archive). A longer stop can be allowed in the request.",
         )
-    replayed = _proven(ctx, switch, control)
+    _clean_end(old.spec.name, control, before["timeline"], before["system_identifier"])
+    replayed = _proven(old.spec.name, control, candidate)
     ctx.keep(stopping_at=began, shutdown_lsn=str(control.checkpoint_lsn), proven_lsn=str(replayed))
     return (
-        f"{switch.old.spec.name} is shut down at {control.checkpoint_lsn} on timeline {control.timeline}; "
+        f"{old.spec.name} is shut down at {control.checkpoint_lsn} on timeline {control.timeline}; "
         f"{ctx.instance.name} has replayed up to {replayed}, all of it."
     )
 
@@ -160,50 +158,32 @@ def primary_returns(ctx: Context) -> str:
 # -- the proof
 
 
-@dataclass
-class Switch:
-    """What the moments between the stop and the promotion need, made ready before them."""
-
-    old: InstanceHandle
-    candidate: KeptSession
-    timeline: int
-    system_identifier: str
-
-    def close(self) -> None:
-        """The session closes by itself."""
+def _clean_end(name: str, control: ControlData, timeline: int, system_identifier: str) -> None:
+    """Raises: StepFailed where the control file does not tell of a clean stop of the primary that was looked at."""
+    if control.state != "shut down":
+        what = f"{name} does not run, and its control file says “{control.state}”, not “shut down”."
+        raise StepFailed(what, "It may hold commits that were never sent. It is started again where it can be; look at its log.")
+    if (control.timeline, control.system_identifier) != (timeline, system_identifier):
+        what = f"{name} stopped on timeline {control.timeline} of system {control.system_identifier}, not on {timeline}."
+        raise StepFailed(what, "Somebody has changed its data directory. Verify the cluster before anything else.")
 
 
-def _prepare(ctx: Context, old: InstanceHandle | None = None) -> Switch:
-    def made() -> Switch:
-        before = ctx.state_of(members_checked.__name__)
-        return Switch(old or _old(ctx), candidate_session(ctx), before["timeline"], before["system_identifier"])
-
-    return ctx.held.get(PRIMARY, made)
-
-
-def _proven(ctx: Context, switch: Switch, control: ControlData) -> Lsn:
+def _proven(name: str, control: ControlData, candidate: KeptSession) -> Lsn:
     """How far the candidate has replayed, past the shutdown checkpoint. Raises: StepFailed where that cannot be proven.
 
     The end of what was replayed lies behind the beginning of the shutdown checkpoint's record: so that record, the last
     one a clean stop writes, was replayed as a whole. An exit code proves nothing: with a frozen WAL receiver the stop
     ends well after wal_sender_timeout, and the candidate has nothing of the last minute.
     """
-    name = switch.old.spec.name
-    if control.state != "shut down":
-        what = f"{name} does not run, and its control file says “{control.state}”, not “shut down”."
-        raise StepFailed(what, "It may hold commits that were never sent. It is started again where it can be; look at its log.")
-    if (control.timeline, control.system_identifier) != (switch.timeline, switch.system_identifier):
-        what = f"{name} stopped on timeline {control.timeline} of system {control.system_identifier}, not on {switch.timeline}."
-        raise StepFailed(what, "Somebody has changed its data directory. Verify the cluster before anything else.")
     end = time.monotonic() + PROOF_SECONDS
     while True:
-        row = switch.candidate.ask(Call(POSITIONS, {}, {}))[0]
+        row = candidate.ask(Call(POSITIONS, {}, {}))[0]
         replayed = Lsn.parse(row["replayed"]) if row["replayed"] else Lsn(0)
         if replayed > control.checkpoint_lsn:
             return replayed
         if time.monotonic() > end:
             raise StepFailed(
-                f"{ctx.instance.name} has replayed up to {replayed} only; {name} ended at {control.checkpoint_lsn}. "
+                f"{candidate.handle.spec.name} has replayed up to {replayed} only; {name} ended at {control.checkpoint_lsn}. "
                 f"{control.checkpoint_lsn - replayed} bytes of WAL, and any commit in them, would be lost.",
                 "Find out why the candidate does not receive or replay (its log, pg_stat_wal_receiver), then ask again.",
             )
@@ -266,8 +246,8 @@ def _checkpoint_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 
 def _fence_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    spec, cluster = planned_primary(request), planned_spec(request)
-    why = f"job {JOB_NUMBER}: switchover to {cluster.name}, epoch {_epoch(request)}"
+    spec, candidate = planned_primary(request), planned_spec(request)
+    why = f"job {JOB_NUMBER}: switchover to {candidate.name}, epoch {planned_cluster(request).epoch + 1}"
     return planned(spec, files.fenced_file(spec, why), files.standby_signal(spec.data_directory))
 
 
@@ -281,10 +261,6 @@ def _return_plan(request: PlanRequest) -> Iterable[PlanItem]:
     old = following(before, planned_spec(request))
     yield from planned_change(old, files.render_replication_conf(before), files.render_replication_conf(old))
     yield from planned(old, commands.pg_ctl_start(old), f"rm {old.fenced_file}")
-
-
-def _epoch(request: PlanRequest) -> int:
-    return request.cluster.epoch + 1 if request.cluster else 0
 
 
 def outcome_recorded(ctx: Context) -> str:
