@@ -28,18 +28,11 @@ from redis import Redis
 from launcher.programs import valkey_server
 from tasks.feeds import give_back_connections
 from tasks.models import Job, JobEvent
+from tests.waiting import wait_until
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds} s in vain until {what}")
-        time.sleep(0.01)
 
 
 class Process:

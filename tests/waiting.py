@@ -14,5 +14,5 @@ def wait_until(answer: Callable[[], T], what: str, seconds: float = 60) -> T:
     deadline = time.monotonic() + seconds
     while not (given := answer()):
         assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(0.01)
     return given

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from itertools import pairwise
 
 import psycopg
+
+from tests.waiting import wait_until
 
 CONNECT_SECONDS = 2
 
@@ -32,7 +33,7 @@ class Writers:
             session.execute("CREATE TABLE IF NOT EXISTS written (writer int, number bigint, PRIMARY KEY (writer, number))")
         for thread in self.threads:
             thread.start()
-        self.wait_until(lambda: all(self.acknowledged), "every writer has written")
+        wait_until(lambda: all(self.acknowledged), "every writer has written")
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -50,7 +51,7 @@ class Writers:
     def go_on(self, rows: int = 50, seconds: float = 30.0) -> None:
         """Wait until so many more rows are acknowledged: applications work again."""
         before = self.count
-        self.wait_until(lambda: self.count >= before + rows, f"{rows} more rows were acknowledged", seconds)
+        wait_until(lambda: self.count >= before + rows, f"{rows} more rows were acknowledged", seconds)
 
     def gap(self, since: float = 0.0) -> float:
         """The longest time in seconds in which nothing was acknowledged to anybody, since a moment of time.monotonic()."""
@@ -64,12 +65,6 @@ class Writers:
             found = set(session.execute("SELECT writer, number FROM written").fetchall())
         told = {(writer, number) for writer, numbers in enumerate(self.acknowledged) for number in numbers}
         return told - found
-
-    def wait_until(self, true: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-        end = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < end, f"waited {seconds} s in vain until {what}"
-            time.sleep(0.01)
 
     def _write(self, writer: int) -> None:
         number = 0

@@ -2,7 +2,7 @@
 
 from clusters.models.cluster import Cluster, Instance, ReplicationPair, SyncMode
 from clusters.models.kept import KeptCopy
-from clusters.models.server import Server
+from clusters.models.server import Server, SshKey
 from clusters.models.verification import Verification
 
-__all__ = ["Cluster", "Instance", "KeptCopy", "ReplicationPair", "Server", "SyncMode", "Verification"]
+__all__ = ["Cluster", "Instance", "KeptCopy", "ReplicationPair", "Server", "SshKey", "SyncMode", "Verification"]

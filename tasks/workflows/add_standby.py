@@ -18,7 +18,15 @@ from clusters.selectors import instance_spec
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.admission import admission_updated, members_of
-from tasks.workflows.copying import BASEBACKUP, copy_run, copy_taken_away, copy_target
+from tasks.workflows.copying import (
+    BASEBACKUP,
+    VERIFYBACKUP,
+    copy_compared,
+    copy_taken_away,
+    copy_target,
+    upstream_copied,
+    verification_ended,
+)
 from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.marker import marker_arrived, marker_plan, marker_write
 from tasks.workflows.observing import streaming_awaited
@@ -38,9 +46,7 @@ from tasks.workflows.planning import planned, planned_admission, planned_instanc
 from tasks.workflows.slots import create_call, slot_dropped, slot_ensured
 from tasks.workflows.step import Step, StepFailed, Workflow
 from tasks.workflows.synchronous import commits_count_it, commits_forget_it, planned_counting
-from tasks.workflows.units import unit_name, unit_run, unit_succeeded
-
-VERIFYBACKUP = "verifybackup"
+from tasks.workflows.units import unit_name
 
 
 def upstream_checked(ctx: Context) -> str:
@@ -101,33 +107,13 @@ def slot_taken_away(ctx: Context) -> str:
 def data_copied(ctx: Context) -> str:
     """Copy the upstream's data (pg_basebackup)"""
     upstream, standby = _both(ctx)
-    if standby.is_initialised():
-        return "Already so: the copy is in place."
-    unit = copy_run(ctx, standby)
-    if unit.state == "vanished":
-        ctx.warn("The copy was interrupted and left no exit status. What there is of it is taken away, and it starts again.")
-        copy_taken_away(ctx)
-        unit = copy_run(ctx, standby)
-    unit_succeeded(unit, "pg_basebackup")
-    copied = standby.machine.directory_bytes(copy_target(standby.spec, ctx.job.pk))
-    return f"{rules.size(copied)} copied from {upstream.spec.name}."
+    return "Already so: the copy is in place." if standby.is_initialised() else upstream_copied(ctx, upstream.spec)
 
 
 def copy_verified(ctx: Context) -> str:
     """Compare every copied file with the manifest (pg_verifybackup)"""
-    standby = ctx.handle(ctx.instance)
-    if standby.is_initialised():
-        return "Already so: the copy is in place, and was verified before."
-    unit = unit_run(ctx, standby, VERIFYBACKUP, commands.pg_verifybackup(standby.spec, copy_target(standby.spec, ctx.job.pk)))
-    hint = "The copy is not what the upstream sent. Look at the disk of this server, then resume the job: it copies anew."
-    unit_succeeded(unit, "pg_verifybackup", hint)
-    return "Every file is as the upstream sent it, and the WAL that the copy needs is complete."
-
-
-def verification_ended(ctx: Context) -> str:
-    """Stop pg_verifybackup"""
-    ctx.handle(ctx.instance).unit_end(unit_name(ctx, VERIFYBACKUP))
-    return "pg_verifybackup does not run."
+    in_place = ctx.handle(ctx.instance).is_initialised()
+    return "Already so: the copy is in place, and was verified before." if in_place else copy_compared(ctx)
 
 
 def files_written(ctx: Context) -> str:

@@ -12,9 +12,10 @@ from clusters.postgres.facts import BasebackupProgress, estimate, parse_baseback
 from clusters.postgres.rules import size
 from clusters.postgres.spec import InstanceSpec
 from tasks.context import Context
-from tasks.workflows.units import unit_name, unit_run
+from tasks.workflows.units import unit_name, unit_run, unit_succeeded
 
 BASEBACKUP: Final = "basebackup"
+VERIFYBACKUP: Final = "verifybackup"
 SAY_EVERY_SECONDS: Final = 5.0
 
 
@@ -52,6 +53,34 @@ def copy_run(ctx: Context, standby: InstanceHandle) -> Unit:
         standby.make_made(standby.spec.clone_directory(ctx.job.pk), ctx.job.pk)
     command = commands.pg_basebackup(standby.spec, copy_target(standby.spec, ctx.job.pk), ctx.params.get("max_rate") or None)
     return unit_run(ctx, standby, BASEBACKUP, command, take=CopyProgress(ctx).take)
+
+
+def upstream_copied(ctx: Context, upstream: InstanceSpec) -> str:
+    """The base backup to its end, once more where it was interrupted; the sentence of the step."""
+    standby = ctx.handle(ctx.instance)
+    unit = copy_run(ctx, standby)
+    if unit.state == "vanished":
+        ctx.warn("The copy was interrupted and left no exit status. What there is of it is taken away, and it starts again.")
+        copy_taken_away(ctx)
+        unit = copy_run(ctx, standby)
+    unit_succeeded(unit, "pg_basebackup")
+    copied = standby.machine.directory_bytes(copy_target(standby.spec, ctx.job.pk))
+    return f"{size(copied)} copied from {upstream.name}."
+
+
+def copy_compared(ctx: Context) -> str:
+    """pg_verifybackup over the copy; the sentence of the step."""
+    standby = ctx.handle(ctx.instance)
+    unit = unit_run(ctx, standby, VERIFYBACKUP, commands.pg_verifybackup(standby.spec, copy_target(standby.spec, ctx.job.pk)))
+    hint = "The copy is not what the upstream sent. Look at the disk of this server, then resume the job: it copies anew."
+    unit_succeeded(unit, "pg_verifybackup", hint)
+    return "Every file is as the upstream sent it, and the WAL that the copy needs is complete."
+
+
+def verification_ended(ctx: Context) -> str:
+    """Stop pg_verifybackup"""
+    ctx.handle(ctx.instance).unit_end(unit_name(ctx, VERIFYBACKUP))
+    return "pg_verifybackup does not run."
 
 
 def copy_taken_away(ctx: Context) -> str:

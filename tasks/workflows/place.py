@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from clusters.instances import InstanceHandle
 from clusters.models import Cluster
@@ -107,7 +107,12 @@ def instance_files(spec: InstanceSpec, cluster: Cluster) -> list[files.File]:
 
 def instance_files_put(handle: InstanceHandle, *more: files.File) -> str:
     """Write those that differ; the sentence of the step."""
-    written = handle.put_files([*instance_files(handle.spec, handle.instance.cluster), *more])
+    return files_put(handle, [*instance_files(handle.spec, handle.instance.cluster), *more])
+
+
+def files_put(handle: InstanceHandle, wanted: Sequence[files.File]) -> str:
+    """The same for some of them only."""
+    written = handle.put_files(wanted)
     return f"{len(written)} files written below {handle.spec.directory}." if written else "Already so: every file is as it should be."
 
 

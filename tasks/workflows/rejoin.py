@@ -27,7 +27,15 @@ from clusters.postgres.statements import CHECKPOINT, Call
 from clusters.selectors import instance_spec
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
-from tasks.workflows.copying import BASEBACKUP, copy_run, copy_taken_away, copy_target
+from tasks.workflows.copying import (
+    BASEBACKUP,
+    VERIFYBACKUP,
+    copy_compared,
+    copy_taken_away,
+    copy_target,
+    upstream_copied,
+    verification_ended,
+)
 from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.keeping import (
     KEEP,
@@ -47,15 +55,14 @@ from tasks.workflows.looking import member_looked
 from tasks.workflows.marker import marker_arrived, marker_plan, marker_write
 from tasks.workflows.observing import instance_observed, streaming_awaited
 from tasks.workflows.obstacles import obstacles_heeded
-from tasks.workflows.place import server_stopped
+from tasks.workflows.place import files_put, server_stopped
 from tasks.workflows.planning import planned, planned_instance, planned_spec
 from tasks.workflows.rejoining import lost_sentence, lost_writes, rejoin_facts
 from tasks.workflows.slots import create_call, drop_call, slot_dropped, slot_ensured
 from tasks.workflows.step import NeedsOperator, Step, StepFailed, Workflow
 from tasks.workflows.synchronous import Wish, names_brought, names_put_back, planned_counting
-from tasks.workflows.units import unit_name, unit_run, unit_succeeded
+from tasks.workflows.units import unit_name, unit_run
 
-VERIFYBACKUP: Final = "verifybackup"
 RECOVER: Final = "recover"
 DRY_RUN: Final = "rewind-dry-run"
 REWIND: Final = "rewind"
@@ -210,34 +217,12 @@ def data_put_back(ctx: Context) -> str:
 
 def data_copied(ctx: Context) -> str:
     """Copy the upstream's data (pg_basebackup)"""
-    if not _copies(ctx):
-        return NOT_NEEDED
-    target = ctx.handle(ctx.instance)
-    unit = copy_run(ctx, target)
-    if unit.state == "vanished":
-        ctx.warn("The copy was interrupted and left no exit status. What there is of it is taken away, and it starts again.")
-        copy_taken_away(ctx)
-        unit = copy_run(ctx, target)
-    unit_succeeded(unit, "pg_basebackup")
-    copied = target.machine.directory_bytes(copy_target(target.spec, ctx.job.pk))
-    return f"{rules.size(copied)} copied from {_source(ctx).spec.name}."
+    return upstream_copied(ctx, _source(ctx).spec) if _copies(ctx) else NOT_NEEDED
 
 
 def copy_verified(ctx: Context) -> str:
     """Compare every copied file with the manifest (pg_verifybackup)"""
-    if not _copies(ctx):
-        return NOT_NEEDED
-    target = ctx.handle(ctx.instance)
-    unit = unit_run(ctx, target, VERIFYBACKUP, commands.pg_verifybackup(target.spec, copy_target(target.spec, ctx.job.pk)))
-    hint = "The copy is not what the upstream sent. Look at the disk of this server, then resume the job: it copies anew."
-    unit_succeeded(unit, "pg_verifybackup", hint)
-    return "Every file is as the upstream sent it, and the WAL that the copy needs is complete."
-
-
-def verification_ended(ctx: Context) -> str:
-    """Stop pg_verifybackup"""
-    ctx.handle(ctx.instance).unit_end(unit_name(ctx, VERIFYBACKUP))
-    return "pg_verifybackup does not run."
+    return copy_compared(ctx) if _copies(ctx) else NOT_NEEDED
 
 
 def data_exchanged(ctx: Context) -> str:
@@ -261,8 +246,7 @@ def data_exchanged(ctx: Context) -> str:
 def files_written(ctx: Context) -> str:
     """Write its own files: whom it follows, who may connect, the epoch"""
     target = ctx.handle(ctx.instance)
-    written = target.put_files(_files(target.spec, ctx.instance))
-    return f"{len(written)} files written below {target.spec.directory}." if written else "Already so: every file is as it should be."
+    return files_put(target, _files(target.spec, ctx.instance))
 
 
 def fence_lifted(ctx: Context) -> str:

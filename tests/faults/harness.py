@@ -12,8 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -165,10 +164,3 @@ def texts(job: Job, levels: Iterable[str] = ()) -> list[str]:
     """The log's lines, in order."""
     events = JobEvent.objects.filter(job=job).order_by("seq")
     return list((events.filter(level__in=levels) if levels else events).values_list("text", flat=True))
-
-
-def wait_until(true: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
-        time.sleep(0.01)

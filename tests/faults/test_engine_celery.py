@@ -14,9 +14,10 @@ from django.test import override_settings
 from tasks import delivery, nudge
 from tasks.kinds import Status
 from tasks.models import Job
-from tests.faults.harness import assert_sound, wait_until
+from tests.faults.harness import assert_sound
 from tests.faults.toy import diary
 from tests.live import Process, Valkey, database_url
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,8 +11,9 @@ from tasks.kinds import Status, StepStatus
 from tasks.models import Job
 from tasks.services import job_cancel, job_resume
 from tests.faults.fixtures import OLGA
-from tests.faults.harness import WHERE, Worker, assert_sound, drive, lease_end, places, run_once, texts, wait_until
+from tests.faults.harness import WHERE, Worker, assert_sound, drive, lease_end, places, run_once, texts
 from tests.faults.toy import diary, left, toys
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

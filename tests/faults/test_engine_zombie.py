@@ -12,8 +12,9 @@ from django.db import connection
 
 from tasks.kinds import Status
 from tasks.models import Job
-from tests.faults.harness import Worker, assert_sound, drive, texts, wait_until
+from tests.faults.harness import Worker, assert_sound, drive, texts
 from tests.faults.toy import diary
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -26,7 +26,8 @@ from tasks.lines import Masker
 from tasks.models import Job, JobEvent, JobStep
 from tasks.workflows.step import Canceled, LeaseLost
 from tests.factories import JobFactory, StepFactory
-from tests.faults.harness import lease_end, wait_until
+from tests.faults.harness import lease_end
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

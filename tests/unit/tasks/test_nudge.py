@@ -10,7 +10,8 @@ import pytest
 from redis import Redis
 
 from tasks.nudge import Bell, channel
-from tests.live import Valkey, wait_until
+from tests.live import Valkey
+from tests.waiting import wait_until
 
 
 def it_rings_on_the_channel_of_the_job() -> None:

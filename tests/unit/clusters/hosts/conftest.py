@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,16 +13,10 @@ import pytest
 
 from clusters.hosts.local import LocalMachine
 from clusters.hosts.machine import Fence, Unit
+from tests.waiting import wait_until
 
 OTHER_USER = "nobody"
 AS_ROOT = os.geteuid() == 0
-
-
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
-        time.sleep(0.005)
 
 
 def printed(machine: LocalMachine, unit: str, offset: int = 0, limit: int = 1 << 16) -> bytes:

@@ -15,7 +15,8 @@ import pytest
 
 from clusters.hosts.local import LocalMachine
 from clusters.hosts.machine import Fence, HostError, LockBusy, OutcomeUnknown, TokenRefused, VerbFailed
-from tests.unit.clusters.hosts.conftest import until, wait_until
+from tests.unit.clusters.hosts.conftest import until
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -13,7 +13,8 @@ import pytest
 
 from clusters.hosts.local import LocalMachine
 from clusters.hosts.machine import ArgumentRefused, Fence, PathRefused, Unit, VerbFailed
-from tests.unit.clusters.hosts.conftest import directory_for_all, ended, present, printed, programs, uid_of, until, wait_until
+from tests.unit.clusters.hosts.conftest import directory_for_all, ended, present, printed, programs, uid_of, until
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[4]
 ABSENT = Unit("absent")
