@@ -38,6 +38,7 @@ lock:
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-embedded.in -c requirements.txt -o requirements-embedded.txt
 	$(LOCK) requirements-dev.in -c requirements-embedded.txt -o requirements-dev.txt
+	$(LOCK) --no-deps requirements-lab.in -o requirements-lab.txt
 
 bench:
 	$(BIN)/python -m benchmarks.add_standby

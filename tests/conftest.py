@@ -20,7 +20,7 @@ from tests.needs import chromium, missing, required
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(*names): what the machine must have (browser, docker, root); see tests/needs.py")
+    config.addinivalue_line("markers", "needs(*names): what the machine must have (browser, docker, lab, root ...); see tests/needs.py")
     required()  # a wrong PGREPLICA_TEST_REQUIRE ends the run before it begins
     # Pages are tested without collectstatic: static files come from their sources.
     settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}

@@ -10,6 +10,8 @@ import shutil
 import subprocess
 from functools import cache
 
+from tests.lab.missing import missing as lacking_for_the_lab
+
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
 
@@ -40,7 +42,37 @@ def _no_root() -> str | None:
     return None if os.geteuid() == 0 else "needs root, to become other users"
 
 
-PROBES = {"browser": _no_browser, "docker": _no_docker, "root": _no_root}
+def sshd() -> str | None:
+    """Path of OpenSSH's server, which must be called by its full path."""
+    return shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
+def _no_sshd() -> str | None:
+    return None if sshd() else "needs OpenSSH's server: install Debian's package openssh-server"
+
+
+def _no_sudo() -> str | None:
+    return None if shutil.which("sudo") else "needs sudo: install Debian's package sudo"
+
+
+def _no_busybox() -> str | None:
+    return None if shutil.which("busybox") else "needs BusyBox: install Debian's package busybox"
+
+
+def _no_lab() -> str | None:
+    lacking = lacking_for_the_lab()
+    return f"needs the lab: {lacking}" if lacking else None
+
+
+PROBES = {
+    "browser": _no_browser,
+    "busybox": _no_busybox,
+    "docker": _no_docker,
+    "lab": _no_lab,
+    "root": _no_root,
+    "sshd": _no_sshd,
+    "sudo": _no_sudo,
+}
 
 
 def required() -> frozenset[str]:

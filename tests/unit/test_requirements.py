@@ -19,7 +19,7 @@ def it_pins_the_same_versions_in_the_larger_list(smaller: str, larger: str) -> N
     assert pins(smaller).items() <= pins(larger).items()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "requirements-lab.txt"])
 def it_locks_every_package_by_hash(name: str) -> None:
     text = (ROOT / name).read_text()
     blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]

@@ -1,0 +1,56 @@
+"""What an engine's /var/lib/docker looks like once it has the images: made once by one server, then given to each before it boots."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.lab.commands import run
+from tests.lab.image.postgres import IMAGES, archive_of
+from tests.lab.server import DATA_ROOT, LabServer
+from tests.lab.site import Site
+
+BUILDER_NUMBER = 250
+#: What an engine takes for its own identity and makes anew where it is missing.
+IDENTITY = ("engine-id", "network")
+KEPT_DAYS = 7
+
+
+def engine_data(site: Site, public_key: str, images: Sequence[str] | None = None) -> Path:
+    """The directory to copy. `images`: tags of IMAGES; all of them unless given."""
+    site.cache.mkdir(parents=True, exist_ok=True)
+    archives = [archive_of(tag, site.cache) for tag in sorted(IMAGES if images is None else images)]
+    engine = run(["dockerd", "--version"]).stdout
+    key = hashlib.sha256(" ".join([*(path.name for path in archives), engine]).encode()).hexdigest()[:16]
+    template = site.cache / f"engine-{key}"
+    if not template.exists():
+        _make(site, public_key, archives, template)
+    for path in (*archives, template):
+        path.touch()
+    _forget_unused(site.cache)
+    return template
+
+
+def _make(site: Site, public_key: str, archives: list[Path], template: Path) -> None:
+    builder = LabServer(site, "builder", BUILDER_NUMBER)
+    builder.make(public_key)
+    builder.boot()
+    for path in archives:
+        builder.load(path)
+    builder.shut_down()
+    data = builder.root / DATA_ROOT
+    for name in IDENTITY:
+        run(["rm", "-rf", str(data / name)])
+    shutil.move(data, template.with_name(f".{template.name}"))
+    template.with_name(f".{template.name}").rename(template)
+    shutil.rmtree(builder.directory)
+
+
+def _forget_unused(cache: Path) -> None:
+    """What no lab has used for a week: each change of an image leaves one behind."""
+    for path in cache.iterdir():
+        if path.stat().st_mtime < time.time() - KEPT_DAYS * 86400:
+            run(["rm", "-rf", str(path)])
