@@ -76,7 +76,7 @@ class LocalMachine(FileVerbs, UnitVerbs):
         if not self.run_as:
             return pwd.getpwuid(os.geteuid())
         try:
-            user = pwd.getpwnam(self.run_as)
+            user = _numbered(int(self.run_as)) if self.run_as.isascii() and self.run_as.isdigit() else pwd.getpwnam(self.run_as)
         except (KeyError, ValueError):
             raise UserRefused(
                 _("There is no system user “%(user)s” on this machine."),
@@ -94,6 +94,11 @@ class LocalMachine(FileVerbs, UnitVerbs):
             own=pwd.getpwuid(os.geteuid()).pw_name,
             user=inert(self.run_as),
         )
+
+
+def _numbered(uid: int) -> pwd.struct_passwd:
+    """A user by number, with the group of the same number: images have users that the machine does not know by name."""
+    return pwd.struct_passwd((str(uid), "x", uid, uid, "", "/", ""))
 
 
 def _becoming(user: pwd.struct_passwd, argv: Sequence[str], search_path: str) -> tuple[Sequence[str], dict[str, Any]]:

@@ -21,8 +21,9 @@ ALLOWED = {
 #: Pure parts -> what they may import besides the standard library and themselves.
 PURE = {
     "clusters.postgres": {"clusters.secrets", "psycopg.sql"},
-    "clusters.hosts": {"clusters.secrets", "paramiko", "docker"},
+    "clusters.hosts": {"clusters.secrets", "clusters.fingerprints", "paramiko", "docker"},
     "clusters.secrets": set(),
+    "clusters.fingerprints": set(),
     "launcher": set(),
 }
 #: What reaches machines; only workers and the monitor may.

@@ -23,3 +23,7 @@ FILES: Final = _script("identity", "guard", "files", "main")
 UNITS: Final = _script("identity", "guard", "files", "units", "main")
 RUNNER: Final = _script("identity", "runner")
 POSTGRES: Final = _script("postgres")
+#: What only a machine reached by SSH needs: how a command begins and is ended there, and who the login may become.
+BEGIN: Final = _script("identity", "begin")
+END: Final = _script("identity", "guard", "end")
+WHO: Final = _script("who")

@@ -13,9 +13,13 @@ import pytest
 
 from clusters.hosts.local import LocalMachine
 from clusters.hosts.machine import Fence, Unit
+from clusters.hosts.ssh import SSHMachine
+from clusters.hosts.ssh_connection import close_connections
+from tests.sshd import Sshd
 from tests.waiting import wait_until
 
 OTHER_USER = "nobody"
+AnyMachine = LocalMachine | SSHMachine
 AS_ROOT = os.geteuid() == 0
 
 
@@ -79,10 +83,21 @@ def path_without_setsid() -> Iterator[str]:
         yield programs(directory, without=("setsid",))
 
 
-@pytest.fixture
-def machine() -> LocalMachine:
-    """This machine as the panel uses it: as another user when we are root, else as ourselves."""
-    return LocalMachine(OTHER_USER if AS_ROOT else "")
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[Sshd]:
+    server = Sshd()
+    yield server
+    close_connections()
+    server.remove()
+
+
+@pytest.fixture(params=["local", pytest.param("ssh", marks=pytest.mark.needs("sshd"))])
+def machine(request: pytest.FixtureRequest) -> AnyMachine:
+    """This machine as the panel uses it, at first hand and over SSH: as another user when we are root, else as ourselves."""
+    run_as = OTHER_USER if AS_ROOT else ""
+    if request.param == "ssh":
+        return SSHMachine(request.getfixturevalue("sshd").place, run_as)
+    return LocalMachine(run_as)
 
 
 @pytest.fixture

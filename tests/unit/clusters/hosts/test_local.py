@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from clusters.hosts.local import LocalMachine
@@ -118,8 +119,14 @@ def it_holds_no_descriptor_and_no_child_after_hundreds_of_commands() -> None:
     machine = LocalMachine()
     machine.run(["true"], stdin=b"x", timeout=10)
     before = sorted(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else []
+    children = psutil.Process().children()
     for _turn in range(200):
         machine.run(["true"], stdin=b"x", timeout=10)
     assert (sorted(os.listdir("/proc/self/fd")) if before else []) == before
-    with pytest.raises(ChildProcessError):
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+    assert psutil.Process().children() == children
+
+
+@pytest.mark.needs("root")
+def it_becomes_a_user_by_number() -> None:
+    finished = LocalMachine("4711").run(["sh", "-c", "id -u; id -g; id -G; echo $HOME"], timeout=10)
+    assert finished.stdout.split() == ["4711", "4711", "4711", "/"]
