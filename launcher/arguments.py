@@ -11,6 +11,7 @@ from launcher.complaint import CannotStart
 USAGE = """\
 ./pgreplica up [--host H] [--port P] [--state-dir D] [--no-demo]   run the panel: database, broker, web, worker, beat
 ./pgreplica test [pytest arguments]                                lint, types and all tests
+./pgreplica lab up [N] | list | down | ...                         servers with SSH and Docker on this machine, to try the panel with
 ./pgreplica demo remove                                            remove the demo cluster
 ./pgreplica COMMAND ...                                            any command of the running panel: cluster, server, job, audit ...
 

@@ -44,6 +44,8 @@ def _dispatch(words: list[str]) -> int:
         return _up(rest)
     if command == "test":
         return _test(rest)
+    if command == "lab":
+        return _lab(rest)
     return _manage(words)
 
 
@@ -56,6 +58,15 @@ def _up(rest: list[str]) -> int:
 def _test(rest: list[str]) -> int:
     _inside("dev", ["test", *rest])
     return run_tests(CHECKOUT, rest)
+
+
+def _lab(rest: list[str]) -> int:
+    """The lab is a part of the tests, which are in a checkout only."""
+    if not (CHECKOUT / "tests" / "lab").is_dir():
+        raise CannotStart(f"the lab comes with the tests, and {CHECKOUT} has no directory tests/lab. Use a checkout of the source.")
+    python = environment.ensure(CHECKOUT, "embedded")
+    os.chdir(CHECKOUT)
+    os.execv(python, [str(python), "-m", "tests.lab", *rest])
 
 
 def _manage(words: list[str]) -> int:

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.lab.network import Network
 from tests.lab.server import LabServer
 from tests.lab.site import FIRST_NUMBER, NAMES, TESTS, Site
 from tests.lab.template import engine_data
+from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 #: As long as another run of the lab's tests may take.
@@ -64,6 +64,12 @@ class Lab:
         at_once(lambda server: self._begin(server, template), self.servers.values())
         self.write_known_hosts()
         return list(self.servers.values())
+
+    def find(self) -> dict[str, LabServer]:
+        """The servers of a lab that somebody else has brought up, in the order of their addresses."""
+        numbers = {path.parent.name: int(path.read_text()) for path in self.site.servers.glob("*/number")}
+        self.servers = {name: LabServer(self.site, name, numbers[name]) for name in sorted(numbers, key=lambda name: numbers[name])}
+        return self.servers
 
     def _begin(self, server: LabServer, template: Path) -> None:
         server.make(self.public_key, template)
@@ -133,22 +139,25 @@ def locked(site: Site) -> Iterator[int]:
     site.lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(site.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _take(descriptor, site, time.monotonic() + LOCK_SECONDS)
+        _take(descriptor, site)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, site: Site, deadline: float) -> None:
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise LabError(f"another process has had the lab {site.name} for {LOCK_SECONDS} s (it holds {site.lock})") from None
-            time.sleep(0.1)
-        else:
-            return
+def _take(descriptor: int, site: Site) -> None:
+    try:
+        wait_until(lambda: _taken(descriptor), str(site.lock), LOCK_SECONDS)
+    except AssertionError:
+        raise LabError(f"another process has had the lab {site.name} for {LOCK_SECONDS} s (it holds {site.lock})") from None
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def at_once(act: Callable[..., object], subjects: object) -> None:

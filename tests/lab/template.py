@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.lab.commands import run
 from tests.lab.image.postgres import IMAGES, archive_of
-from tests.lab.server import DATA_ROOT, LabServer
+from tests.lab.machine import DATA_ROOT, Machine
 from tests.lab.site import Site
 
 BUILDER_NUMBER = 250
@@ -35,7 +35,7 @@ def engine_data(site: Site, public_key: str, images: Sequence[str] | None = None
 
 
 def _make(site: Site, public_key: str, archives: list[Path], template: Path) -> None:
-    builder = LabServer(site, "builder", BUILDER_NUMBER)
+    builder = Machine(site, "builder", BUILDER_NUMBER)
     builder.make(public_key)
     builder.boot()
     for path in archives:

@@ -31,7 +31,7 @@ def write(path: Path, tag: str, layers: Sequence[Path], config: dict[str, Any]) 
     manifest = [{"Config": name, "RepoTags": [tag], "Layers": [f"{digest}/layer.tar" for digest in digests]}]
     with tarfile.open(path, "w") as tar:
         for digest, layer in zip(digests, layers, strict=True):
-            tar.add(layer, f"{digest}/layer.tar")
+            _add(tar, f"{digest}/layer.tar", layer.read_bytes())
         _add(tar, name, configuration)
         _add(tar, "manifest.json", json.dumps(manifest).encode())
 

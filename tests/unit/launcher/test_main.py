@@ -99,3 +99,20 @@ def test_an_old_python_says_which_one_is_needed(
         "pgreplica: this is Python 3.9 and the panel needs Python 3.11 or newer. Install one (Debian 12, Ubuntu 24.04 and "
         "Fedora 37 have it as python3) and run: python3.11 ./pgreplica up\n"
     )
+
+
+def it_hands_the_words_of_the_lab_to_the_tests_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(main.environment, "ensure", lambda checkout, requirements: Path("/environment/python"))
+    monkeypatch.setattr(os, "chdir", lambda place: became.append([str(place)]))
+    monkeypatch.setattr(os, "execv", lambda program, words: became.append(words))
+    main.main(["lab", "up", "2"])
+    assert became == [[str(main.CHECKOUT)], ["/environment/python", "-m", "tests.lab", "up", "2"]]
+
+
+def it_says_that_the_lab_is_in_the_source_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(main, "CHECKOUT", tmp_path)
+    assert main.main(["lab", "up"]) == 2
+    assert capsys.readouterr().err == (
+        f"pgreplica: the lab comes with the tests, and {tmp_path} has no directory tests/lab. Use a checkout of the source.\n"
+    )
