@@ -67,7 +67,7 @@ def controllers(options: str) -> str:
 def mount_cgroups(root: Path, hierarchies: list[tuple[str, str, str]]) -> None:
     if hierarchies == [("", "cgroup2", "")]:
         mount("cgroup2", root / CGROUPS, "cgroup2", QUIET)
-        make_room_for_groups(root / CGROUPS)
+        hand_controllers_down(root / CGROUPS)
         return
     mount("tmpfs", root / CGROUPS, "tmpfs", QUIET, "mode=755")
     for name, kind, options in hierarchies:
@@ -75,11 +75,7 @@ def mount_cgroups(root: Path, hierarchies: list[tuple[str, str, str]]) -> None:
         mount("cgroup", root / CGROUPS / name, kind, QUIET, options)
 
 
-def make_room_for_groups(top: Path) -> None:
-    """Version 2: a group hands controllers down only while no process is in itself."""
-    (top / "init").mkdir(exist_ok=True)
-    for process in (top / "cgroup.procs").read_text().split():
-        (top / "init" / "cgroup.procs").write_text(process)
+def hand_controllers_down(top: Path) -> None:
     wanted = " ".join(f"+{name}" for name in (top / "cgroup.controllers").read_text().split())
     (top / "cgroup.subtree_control").write_text(wanted)
 

@@ -13,6 +13,7 @@ from tests.lab.site import Site
 from tests.waiting import wait_until
 
 ROOT = "/sys/fs/cgroup"
+INIT = "init"
 
 
 class Cgroups:
@@ -25,6 +26,13 @@ class Cgroups:
             _make(hierarchy, hierarchy / self.site.name)
             (hierarchy / self.site.name / server).mkdir(exist_ok=True)
         return list(self._of(server))
+
+    def homes(self, server: str) -> list[Path]:
+        """The groups that the processes are in. Version 2 wants one below: a group that hands controllers down has no processes."""
+        below = INIT if only_version_2() else ""
+        for group in self._of(server):
+            (group / below).mkdir(exist_ok=True)
+        return [group / below for group in self._of(server)]
 
     def servers(self) -> set[str]:
         """Every server of the lab that has a group left."""
@@ -80,6 +88,10 @@ def mounts() -> list[tuple[Path, str, list[str]]]:
 
 def hierarchies() -> list[Path]:
     return [place for place, _kind, _options in mounts()]
+
+
+def only_version_2() -> bool:
+    return all(kind == "cgroup2" for _place, kind, _options in mounts())
 
 
 def is_frozen(group: Path) -> bool:

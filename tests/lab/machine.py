@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tests.lab import root as root_files
@@ -82,9 +82,11 @@ class Machine:
             return
         self.network.plug(self.name, self.number)
         namespaces = ["nsenter", f"--net=/run/netns/{self.site.namespace(self.name)}", "unshare", "--mount", "--propagation", "private"]
-        others = ["--uts", "--ipc", "--pid", "--cgroup", "--fork"]
+        others = ["--uts", "--ipc", "--pid", "--fork"]
         program = [sys.executable, "-I", "-S", str(BOOT), self.name, str(self.directory)]
-        argv = self._joined(["setsid", "--fork", *namespaces, *others, *program])
+        groups = self.cgroups.make(self.name)  # those of the namespace's root; its processes go into others from there
+        inside = joining(self.cgroups.homes(self.name), ["setsid", "--fork", *namespaces, *others, *program])
+        argv = joining(groups, ["unshare", "--cgroup", *inside])
         with (self.directory / "console.log").open("ab") as log:
             subprocess.run(argv, check=True, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
@@ -178,11 +180,6 @@ class Machine:
             _kill(process)
         return not processes
 
-    def _joined(self, argv: Sequence[str]) -> list[str]:
-        """`argv`, run in the server's control groups."""
-        groups = [str(group / "cgroup.procs") for group in self.cgroups.make(self.name)]
-        return ["sh", "-c", JOIN, "join", *groups, "--", *argv]
-
     def inside(self, argv: Sequence[str]) -> list[str]:
         process = self.init()
         if process is None:
@@ -191,7 +188,7 @@ class Machine:
             raise LabError(f"{self.name} hangs: a command in it would hang, too")
         namespaces = ["nsenter", f"--target={process}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wd=/"]
         environment = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
-        return self._joined([*namespaces, "env", "--ignore-environment", *environment, *argv])
+        return joining(self.cgroups.homes(self.name), [*namespaces, "env", "--ignore-environment", *environment, *argv])
 
     def _wait(self, answer: Callable[[], bool], what: str, seconds: float) -> None:
         """`wait_until`, with what the server wrote on its console and in its logs."""
@@ -211,6 +208,11 @@ def copy_engine_data(template: Path, target: Path) -> None:
         copied = part.name == "overlay2" and run(["cp", "--archive", "--link", str(part), str(target)], check=False).returncode == 0
         if not copied:
             run(["cp", "--archive", str(part), str(target)])
+
+
+def joining(groups: Iterable[Path], argv: Sequence[str]) -> list[str]:
+    """`argv`, run in these control groups."""
+    return ["sh", "-c", JOIN, "join", *(str(group / "cgroup.procs") for group in groups), "--", *argv]
 
 
 def _numbers_of(process: int) -> list[str]:

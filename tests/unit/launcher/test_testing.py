@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launcher import testing
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The words of each step that would have been run; each succeeds."""
+    steps: list[list[str]] = []
+
+    def run(checkout: Path, title: str, words: list[str]) -> int:
+        steps.append(words)
+        return 0
+
+    monkeypatch.setattr(testing, "_run", run)
+    return steps
+
+
+def it_runs_the_labs_tests_alone_after_the_others(ran: list[list[str]], tmp_path: Path) -> None:
+    assert testing.run_tests(tmp_path, []) == 0
+    assert [words[0] for words in ran] == ["ruff", "ruff", "mypy", "pytest", "pytest"]
+    assert ran[-2:] == [["pytest", *testing.PARALLEL, "--ignore=tests/lab"], ["pytest", "tests/lab"]]
+
+
+def it_runs_nothing_but_what_was_asked_for(ran: list[list[str]], tmp_path: Path) -> None:
+    assert testing.run_tests(tmp_path, ["tests/lab", "-x"]) == 0
+    assert ran == [["pytest", "tests/lab", "-x"]]
+
+
+def it_answers_with_the_first_failure(ran: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "_run", lambda checkout, title, words: {"mypy": 3, "pytest": 1}.get(words[0], 0))
+    assert testing.run_tests(tmp_path, []) == 3
