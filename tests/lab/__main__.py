@@ -25,18 +25,20 @@ ACTS: dict[str, tuple[Callable[[LabServer], object], str]] = {
     "start-engine": (LabServer.start_engine, "start the engine again"),
     "heal": (LabServer.heal, "take back whatever was done to it"),
 }
-ENROL = (
-    "./pgreplica server add {0.name} --connection ssh --runtime docker --address {0.address} --ssh-user root --base-directory /srv/postgres"
-)
-PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( .*)?")
+ENROL = """
+./pgreplica server add {0.name} --address {0.address} --ssh-user root --runtime docker --base-directory /srv/postgres
+./pgreplica lab authorize {0.name} '...'   # the line for authorized_keys that the command before has shown
+./pgreplica server read-host-key {0.name} --wait --yes
+./pgreplica server confirm-host-key {0.name} {0.fingerprint}
+./pgreplica server check {0.name} --wait --yes
+"""
 NEXT = """
-Register them in a running panel (./pgreplica up), comparing the fingerprints above with those that the panel shows:
-
+To register them in a running panel (./pgreplica up):
 {enrol}
-
-For each server the panel shows a public key. Let it in: ./pgreplica lab authorize {first} 'ssh-ed25519 ...'
 By hand: ssh -i {key} root@{address}
 Remove everything: ./pgreplica lab down"""
+#: With or without options before it.
+PUBLIC_KEY = re.compile(r"([^\n]* )?(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\n]*)?")
 
 
 def main(words: Sequence[str]) -> int:
@@ -83,8 +85,8 @@ def up(given: argparse.Namespace) -> None:
         sweep(PLAY)
         raise
     listing(given)
-    enrol = "\n".join(ENROL.format(one) for one in servers)
-    say(NEXT.format(enrol=enrol, first=servers[0].name, key=lab.key, address=servers[0].address))
+    enrol = "".join(ENROL.format(one) for one in servers)
+    say(NEXT.format(enrol=enrol, key=lab.key, address=servers[0].address))
 
 
 def listing(_given: argparse.Namespace) -> None:

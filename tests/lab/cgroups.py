@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tests.lab.site import Site
@@ -62,7 +63,7 @@ class Cgroups:
         """Once no process is in them. Safe to repeat."""
         for group in self._of(server):
             for path in sorted([group, *(path for path in group.rglob("*") if path.is_dir())], reverse=True):
-                wait_until(lambda path=path: _removed(path), f"the end of {path}", 10)
+                wait_until(partial(_removed, path), f"the end of {path}", 10)
 
     def remove_all(self) -> None:
         for hierarchy in hierarchies():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 
@@ -23,9 +24,9 @@ def start(
 
 
 @contextlib.contextmanager
-def connection(server: LabServer, port: int = 5432, **options: object) -> Iterator[psycopg.Connection]:
-    given = {"user": "postgres", "password": PASSWORD, "dbname": "postgres", "connect_timeout": 3} | options
-    with psycopg.connect(host=server.address, port=port, autocommit=True, **given) as opened:  # type: ignore[arg-type]
+def connection(server: LabServer, port: int = 5432, **options: Any) -> Iterator[psycopg.Connection]:
+    given: dict[str, Any] = {"user": "postgres", "password": PASSWORD, "dbname": "postgres", "connect_timeout": 3} | options
+    with psycopg.connect(host=server.address, port=port, autocommit=True, **given) as opened:
         yield opened
 
 
@@ -38,7 +39,7 @@ def answers(server: LabServer, port: int = 5432) -> bool:
         return False
 
 
-def value(server: LabServer, query: str, port: int = 5432, **options: object) -> object:
+def value(server: LabServer, query: str, *, port: int = 5432, **options: Any) -> object:
     with connection(server, port, **options) as opened:
         row = opened.execute(query.encode()).fetchone()
     assert row is not None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tasks.management.commands.server import Command
 from tests.lab import __main__ as console
 from tests.lab.commands import run
 from tests.lab.lab import sweep
@@ -37,7 +39,11 @@ def it_brings_servers_up_and_says_what_to_do_with_them(capsys: pytest.CaptureFix
     assert [row[:3] for row in states] == [["alpha", "10.77.98.11", "on"], ["beta", "10.77.98.12", "on"]]
     for name, address, _state, fingerprint in states:
         assert fingerprint in out
-        assert f"./pgreplica server add {name} --connection ssh --runtime docker --address {address} " in out
+        assert f"./pgreplica server add {name} --address {address} " in out
+    panels = [shlex.split(line, comments=True)[1:] for line in out.splitlines() if line.startswith("./pgreplica server ")]
+    for words in panels:  # what is shown is what the panel takes
+        Command().create_parser("manage.py", words[0]).parse_args(words[1:])
+    assert [words[1] for words in panels] == ["add", "read-host-key", "confirm-host-key", "check"] * 2
     assert said(capsys, "up")[0::2] == (2, "pgreplica: the lab is up: ./pgreplica lab list shows it, ./pgreplica lab down removes it\n")
 
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")])

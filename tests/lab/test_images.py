@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,8 @@ def ended(server: LabServer, *words: str) -> tuple[int, str]:
     return answer.returncode, (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1]
 
 
-def inspected(server: LabServer, *words: str) -> dict[str, object]:
-    return json.loads(server.docker("inspect", *words).stdout)[0]  # type: ignore[no-any-return]
+def inspected(server: LabServer, *words: str) -> Any:
+    return json.loads(server.docker("inspect", *words).stdout)[0]
 
 
 @pytest.mark.parametrize("tag", TAGS)
@@ -50,7 +51,7 @@ def it_initialises_and_serves(beta: LabServer, tag: str) -> None:
     assert postgres.value(beta, "SELECT datcollate FROM pg_database WHERE datname = 'postgres'") == "en_US.utf8"
     assert beta.docker("exec", "db", "stat", "-c", "%U %u %a", IMAGES[tag].data).stdout == "postgres 999 700\n"
     assert beta.docker("exec", "db", "ps", "-o", "user=", "-p", "1").stdout == "postgres\n"
-    (mount,) = inspected(beta, "db")["Mounts"]  # type: ignore[misc]
+    (mount,) = inspected(beta, "db")["Mounts"]
     assert mount["Destination"] == IMAGES[tag].volume
     beta.docker("exec", "db", "psql", "-U", "postgres", "-c", "SELECT 1")
 
@@ -79,7 +80,7 @@ def it_stops_in_order_and_keeps_its_data(beta: LabServer) -> None:
         opened.execute("CREATE TABLE kept AS SELECT 1 AS id")
     beta.docker("stop", "db")
     state = inspected(beta, "db")["State"]
-    assert (state["ExitCode"], state["OOMKilled"]) == (0, False)  # type: ignore[index]
+    assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
     assert "received fast shutdown request" in beta.docker("logs", "db").stderr
     beta.docker("rm", "db")
     postgres.start(beta, "--volume", "kept:/var/lib/postgresql/data")
@@ -105,7 +106,7 @@ def it_takes_names_and_secrets_from_files_and_runs_the_first_scripts(beta: LabSe
         "--env", "POSTGRES_USER=boss", "--env", "POSTGRES_DB=shop", "--env", "POSTGRES_INITDB_ARGS=--data-checksums",
         "postgres:16", "-c", "work_mem=7MB",
     )  # fmt: skip
-    known = {"user": "boss", "password": "from a file", "dbname": "shop"}
+    known: dict[str, Any] = {"user": "boss", "password": "from a file", "dbname": "shop"}
 
     def ready() -> bool:
         return (
@@ -153,7 +154,7 @@ def it_speaks_tls_in_17(beta: LabServer, tmp_path: Path) -> None:
         beta.run(words, given=(tmp_path / name).read_bytes())
     settings = ("-c", "ssl=on", "-c", "ssl_cert_file=/tls/server.crt", "-c", "ssl_key_file=/tls/server.key")
     postgres.start(beta, "--volume", "/srv/tls:/tls:ro", tag="postgres:17", command=settings)
-    options = {"sslmode": "verify-full", "sslrootcert": str(tmp_path / "crt")}
+    options: dict[str, Any] = {"sslmode": "verify-full", "sslrootcert": str(tmp_path / "crt")}
     assert str(postgres.value(beta, "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()", **options)).startswith("TLSv1.")
 
 

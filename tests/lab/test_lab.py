@@ -319,7 +319,15 @@ def _alive(path: Path) -> bool:
         return False
 
 
-NOTHING = {"namespaces": [], "processes": [], "groups": [], "mounts": [], "loop devices": [], "links": [], "files": []}
+NOTHING: dict[str, list[str]] = {
+    "namespaces": [],
+    "processes": [],
+    "groups": [],
+    "mounts": [],
+    "loop devices": [],
+    "links": [],
+    "files": [],
+}
 
 
 def it_leaves_nothing_when_its_owner_is_killed(owner: tuple[subprocess.Popen[bytes], int]) -> None:
