@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -55,6 +55,24 @@ def system_user(text: str, field: str = "run_as") -> str:
     if not _SYSTEM_USER.fullmatch(text):
         raise NameRefused(field, _("%(field)s: this is no system user's name. Use at most 32 small letters, digits, - and _."))
     return text
+
+
+def owner_user(text: str, field: str = "run_as") -> str:
+    """A system user by name or by number: the images of PostgreSQL have users that a server knows by number alone."""
+    if re.fullmatch(r"[1-9][0-9]{0,8}", text, re.ASCII):
+        return text
+    return system_user(text, field)
+
+
+def choice(values: Sequence[str]) -> Callable[[str, str], str]:
+    """A check that a text is one of a few words."""
+
+    def check(text: str, field: str) -> str:
+        if text not in values:
+            raise NameRefused(field, _("%(field)s: choose one of %(words)s."), words=", ".join(values))
+        return text
+
+    return check
 
 
 def max_rate(text: str, field: str = "max_rate") -> str:

@@ -26,7 +26,6 @@ from clusters.form_base import (
     ConfirmedInstanceRequest,
     InstanceRequest,
     RequestForm,
-    SentenceForm,
     ServerRequest,
     Target,
     bindir_field,
@@ -35,7 +34,7 @@ from clusters.form_base import (
     port_field,
     server_field,
 )
-from clusters.form_fields import CheckedField, LinesField, SecretField, SettingsField, max_rate, postgres_major, system_user
+from clusters.form_fields import CheckedField, LinesField, SecretField, SettingsField, max_rate, postgres_major
 from clusters.models import Cluster, Instance, ReplicationPair
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, majors_installed, panel_ports
@@ -43,6 +42,7 @@ from clusters.postgres import names
 from clusters.postgres.settings import setting
 from clusters.promotion_forms import FailoverRequest, PromoteRequest, SwitchoverRequest
 from clusters.secrets import Secret
+from clusters.server_forms import SshServerRequest
 from clusters.sync_forms import CreateSlotRequest, DropSlotRequest, SetSyncRequest, removal_refused
 
 LOCAL_NETWORKS = ["127.0.0.1/32", "::1/128"]
@@ -50,28 +50,6 @@ LOCAL_NETWORKS = ["127.0.0.1/32", "::1/128"]
 
 REPLICATION_ROLE: Final[str] = Cluster._meta.get_field("replication_role").default
 PANEL_ROLE: Final[str] = Cluster._meta.get_field("panel_role").default
-
-
-class ServerForm(SentenceForm):
-    """A server to register, or the changes to one."""
-
-    name = named(gettext_lazy("Name"))
-    address = CheckedField(
-        names.host_address,
-        label=gettext_lazy("Address"),
-        help_text=gettext_lazy("IP address or host name at which the other servers and the applications reach this server."),
-    )
-    base_directory = CheckedField(
-        names.base_directory,
-        label=gettext_lazy("Base directory"),
-        help_text=gettext_lazy("Every file of every cluster on this server lies below this directory."),
-    )
-    run_as = CheckedField(
-        system_user,
-        label=gettext_lazy("System user"),
-        required=False,
-        help_text=gettext_lazy("The user that owns the data and runs PostgreSQL. Empty: the user the panel connects as."),
-    )
 
 
 class RemoveStandbyRequest(ConfirmedInstanceRequest):
@@ -241,6 +219,7 @@ class AddStandbyRequest(PlacedRequest):
 #: Kind of job -> the form that validates a request for it.
 REQUEST_FORMS: Final[dict[str, type[RequestForm]]] = {
     "check_server": ServerRequest,
+    "read_host_key": SshServerRequest,
     "create_cluster": CreateClusterRequest,
     "add_standby": AddStandbyRequest,
     "verify": ClusterRequest,

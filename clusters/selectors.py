@@ -16,7 +16,9 @@ from clusters.postgres.names import OBJECT_NAME
 from clusters.postgres.quoting import uri
 from clusters.postgres.spec import InstanceSpec, Member, Upstream
 from clusters.postgres.sync import standby_names
+from clusters.server_findings import FindingShow, server_findings
 from clusters.slots import SlotShow, slots_of
+from clusters.ssh_shown import SshShow, ssh_shown
 from clusters.synchronous import guarantee_of, upstreams_of, waited_for
 
 #: Columns with ciphertext: a page that lists clusters has no business decrypting them.
@@ -60,8 +62,10 @@ class ServerShow(TypedDict):
     runtime: str
     base_directory: str
     run_as: str
+    ssh: SshShow | None
     instances: int
     facts: dict[str, Any]
+    findings: list[FindingShow]
     observed_at: datetime | None
 
 
@@ -171,7 +175,8 @@ def _clusters() -> QuerySet[Cluster]:
 
 
 def _servers() -> QuerySet[Server]:
-    return Server.objects.annotate(instance_count=Count("instances")).order_by("name")
+    rows = Server.objects.annotate(instance_count=Count("instances")).select_related("jump", "ssh_key")
+    return rows.defer("ssh_key__private_key").order_by("name")
 
 
 def _cluster_shown(cluster: Cluster) -> ClusterShow:
@@ -256,8 +261,10 @@ def _server_shown(server: Server) -> ServerShow:
         "runtime": server.runtime,
         "base_directory": server.base_directory,
         "run_as": server.run_as,
+        "ssh": ssh_shown(server) if server.connection == Server.Connection.SSH else None,
         "instances": server.instance_count,  # type: ignore[attr-defined]  # annotated in _servers
         "facts": server.facts,
+        "findings": server_findings(server),
         "observed_at": server.observed_at,
     }
 

@@ -16,11 +16,12 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from clusters.models import Cluster, Instance, KeptCopy, ReplicationPair, Server, Verification
+from clusters.models import Cluster, Instance, KeptCopy, ReplicationPair, Server, SshKey, Verification
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, port_choose
 from clusters.postgres.names import slot_name
 from clusters.secrets import Secret
+from clusters.ssh_keys import KeyPair
 
 M = TypeVar("M", bound=Model)
 
@@ -45,24 +46,30 @@ def server_register(
     run_as: str = "",
     connection: str = Server.Connection.LOCAL,
     runtime: str = Server.Runtime.PROCESS,
+    **ssh: Any,
 ) -> Server:
-    """A new server. It has no facts until the job `check_server` has looked at it.
+    """A new server; `ssh` are the fields of a login by SSH. It has no facts until the job `check_server` has looked at it.
 
     Raises: ValidationError when the name is taken.
     """
     return _created(
-        Server(name=name, address=address, base_directory=base_directory, run_as=run_as, connection=connection, runtime=runtime)
+        Server(
+            name=name, address=address, base_directory=base_directory, run_as=run_as, connection=connection, runtime=runtime, **ssh
+        )
     )
 
 
-def server_update(server: Server, *, address: str | None = None, base_directory: str | None = None, run_as: str | None = None) -> Server:
-    """Change what is given. Directory and user stay as they are while instances live there: their files would be lost from sight.
+#: They stay as they are while instances live on the server: their files would be lost from sight.
+FROZEN = frozenset({"base_directory", "run_as", "connection", "runtime"})
+
+
+def server_update(server: Server, **given: Any) -> Server:
+    """Change what is given.
 
     Raises: ValidationError naming the field.
     """
-    given = {"address": address, "base_directory": base_directory, "run_as": run_as}
-    changed = {field: value for field, value in given.items() if value is not None and value != getattr(server, field)}
-    frozen = {"base_directory", "run_as"} & changed.keys()
+    changed = {field: value for field, value in given.items() if value != getattr(server, field)}
+    frozen = FROZEN & changed.keys()
     if frozen and server.instances.exists():
         sentence = _("Instances of this server lie there. Remove them first, or register the server a second time under another name.")
         raise ValidationError(dict.fromkeys(sorted(frozen), sentence))
@@ -74,10 +81,28 @@ def server_record_facts(server: Server, facts: Mapping[str, Any], *, at: datetim
     return _set(server, facts=dict(facts), observed_at=at or timezone.now())
 
 
+def ssh_key_set(server: Server, pair: KeyPair) -> None:
+    """The key pair with which the panel logs in there from now on."""
+    SshKey.objects.update_or_create(server=server, defaults={"private_key": pair.private, "public_key": pair.public})
+
+
+def host_key_record(server: Server, offered: str) -> Server:
+    """What the server's SSH showed ("type base64"). Nothing is trusted by that."""
+    return _set(server, ssh_host_key_offered=offered)
+
+
+def host_key_pin(server: Server) -> Server:
+    """A person has said that the offered host key is the server's own."""
+    return _set(server, ssh_host_key=server.ssh_host_key_offered)
+
+
 def server_forget(server: Server) -> None:
-    """Raises: ValidationError while an instance lives on it."""
+    """Raises: ValidationError while an instance lives on it, or another server is reached through it."""
     if server.instances.exists():
         raise ValidationError({"server": _("Instances live on this server. Remove them first.")})
+    if through := server.reached_through.values_list("name", flat=True):
+        sentence = _("%(names)s are reached through this server. Give them another jump server first.")
+        raise ValidationError({"server": sentence % {"names": ", ".join(through)}})
     server.delete()
 
 

@@ -64,7 +64,8 @@ class Kind:
 KINDS: Final[dict[str, Kind]] = {
     kind.name: kind
     for kind in (
-        Kind("check_server", _("check server"), "tasks.workflows.check_server.WORKFLOW", mutating=False, target="server"),
+        Kind("check_server", _("test connection"), "tasks.workflows.check_server.WORKFLOW", mutating=False, target="server"),
+        Kind("read_host_key", _("read host key"), "tasks.workflows.read_host_key.WORKFLOW", mutating=False, target="server"),
         Kind("create_cluster", _("create cluster"), "tasks.workflows.create_cluster.WORKFLOW"),
         Kind("add_standby", _("add standby"), "tasks.workflows.add_standby.WORKFLOW", target="instance"),
         Kind("verify", _("verify"), "tasks.workflows.verify.WORKFLOW", mutating=False),

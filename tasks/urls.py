@@ -1,7 +1,7 @@
 from django.urls import path
 
 from tasks import stream
-from tasks.views import audit, board, clusters, fleet, jobs, requests, servers
+from tasks.views import audit, board, clusters, fleet, jobs, registering, requests, servers
 
 urlpatterns = [
     path("", fleet.home, name="home"),
@@ -10,7 +10,11 @@ urlpatterns = [
     path("clusters/<str:name>/board/", board.board_page, name="cluster-board"),
     path("clusters/<str:name>/<slug:act>/", requests.cluster_request, name="cluster-request"),
     path("clusters/<str:name>/<str:instance>/<slug:act>/", requests.instance_request, name="instance-request"),
+    path("servers/register/", registering.server_register_page, name="server-register"),
     path("servers/<str:name>/", servers.server_page, name="server-page"),
+    path("servers/<str:name>/change/", registering.server_change_page, name="server-change"),
+    path("servers/<str:name>/host-key/", registering.host_key_page, name="server-host-key"),
+    path("servers/<str:name>/ssh-key/", registering.ssh_key_page, name="server-ssh-key"),
     path("servers/<str:name>/<slug:act>/", requests.server_request, name="server-request"),
     path("audit/verify/", audit.audit_verify_page, name="audit-verify"),
     path("jobs/<int:job_id>/", jobs.job_page, name="job-page"),

@@ -178,6 +178,9 @@ class Machine(Protocol):
     def facts(self) -> dict[str, str | int]:
         """{"system", "release", "machine", "libc", "cpus", "memory_bytes", "hostname"}; empty text or 0 where unknown."""
 
+    def owner(self) -> str:
+        """`uid:gid` of the machine's user. Raises: UserRefused where the panel may not act as that user."""
+
     def login_path(self) -> str:
         """Directories in which programs are looked for when nobody said where they are, joined by colons."""
 

@@ -5,18 +5,22 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 
-from clusters.forms import REQUEST_FORMS, ServerForm
+from clusters.forms import REQUEST_FORMS
 from clusters.selectors import ServerShow, server_get, server_list, server_show
+from clusters.server_forms import HostKeyForm, ServerForm, SshKeyForm
 from tasks.api.auth import actor, needs
 from tasks.api.bodies import body_of, given
 from tasks.api.requests import IdempotencyKey, requested
-from tasks.registration import server_add, server_change, server_remove
+from tasks.registration import host_key_confirm, server_add, server_change, server_remove, ssh_key_change
 from tasks.shown import JobShown
 
 router = Router(tags=["servers"])
 NewServer = body_of("NewServer", ServerForm)
-ServerChanges = body_of("ServerChanges", ServerForm, without=("name",))
+ServerChanges = body_of("ServerChanges", ServerForm, without=("name", "private_key", "passphrase"))
 CheckServer = body_of("CheckServer", REQUEST_FORMS["check_server"], without=("server",))
+ReadHostKey = body_of("ReadHostKey", REQUEST_FORMS["read_host_key"], without=("server",))
+ConfirmHostKey = body_of("ConfirmHostKey", HostKeyForm)
+NewSshKey = body_of("NewSshKey", SshKeyForm)
 
 
 @router.get("/servers", auth=needs("clusters.view_server"), response=list[ServerShow])
@@ -27,7 +31,7 @@ def servers(request: HttpRequest) -> Any:
 
 @router.post("/servers", auth=needs("clusters.add_server"), response={201: ServerShow})
 def register(request: HttpRequest, body: NewServer) -> Any:  # type: ignore[valid-type]
-    """Register a server. Ask for its check next."""
+    """Register a server. Ask for its check next; over SSH, let its key in and confirm its host key first."""
     server = server_add(actor=actor(request), data=given(body))
     return Status(201, server_show(server.name))
 
@@ -60,5 +64,31 @@ def check(
     body: CheckServer,  # type: ignore[valid-type]
     key: IdempotencyKey = None,
 ) -> Any:
-    """Look at the server: what it is, which PostgreSQL it has, how full its disks are."""
+    """Test the connection: what machine it is, which programs and engine it has, how full its disks are, what is missing."""
     return requested(request, response, "check_server", body, key, server=server_get(name))
+
+
+@router.post("/servers/{name}/read-host-key", auth=needs("tasks.run_read_host_key"), response={202: JobShown})
+def read_host_key(
+    request: HttpRequest,
+    response: HttpResponse,
+    name: str,
+    body: ReadHostKey,  # type: ignore[valid-type]
+    key: IdempotencyKey = None,
+) -> Any:
+    """Read the host key that the server's SSH shows, without logging in."""
+    return requested(request, response, "read_host_key", body, key, server=server_get(name))
+
+
+@router.post("/servers/{name}/host-key", auth=needs("clusters.change_server"), response=ServerShow)
+def confirm_host_key(request: HttpRequest, name: str, body: ConfirmHostKey) -> Any:  # type: ignore[valid-type]
+    """Pin the offered host key, by its fingerprint. Another one than the pinned one takes a reason, and the server's name as `confirm`."""
+    host_key_confirm(actor=actor(request), server=server_get(name), data=given(body))
+    return server_show(name)
+
+
+@router.post("/servers/{name}/ssh-key", auth=needs("clusters.change_server"), response=ServerShow)
+def change_ssh_key(request: HttpRequest, name: str, body: NewSshKey) -> Any:  # type: ignore[valid-type]
+    """Another key pair, made by the panel or given. The private half never comes back; `ssh.authorized_keys` is the line for the server."""
+    ssh_key_change(actor=actor(request), server=server_get(name), data=given(body))
+    return server_show(name)

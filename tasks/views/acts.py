@@ -26,6 +26,7 @@ from tasks.models import Job
 
 ICONS: Final = {
     "check_server": "troubleshoot",
+    "read_host_key": "fingerprint",
     "create_cluster": "add",
     "add_standby": "library_add",
     "verify": "fact_check",
@@ -147,8 +148,18 @@ def new_cluster_act(user: Any) -> Act:
 
 
 def server_acts(user: Any, server: Server) -> list[Act]:
-    kind = KINDS["check_server"]
-    return [Act(kind, request_url(kind, server=server.name), permission_reason(user, kind))]
+    """The host key comes first where nobody has confirmed one: nothing else can be asked of such a server."""
+    check, read = KINDS["check_server"], KINDS["read_host_key"]
+    acts = [Act(check, request_url(check, server=server.name), permission_reason(user, check) or _unpinned(server))]
+    if server.connection == Server.Connection.SSH:
+        acts.insert(0 if _unpinned(server) else 1, Act(read, request_url(read, server=server.name), permission_reason(user, read)))
+    return acts
+
+
+def _unpinned(server: Server) -> str:
+    if server.connection == Server.Connection.SSH and not server.ssh_host_key:
+        return _("Its host key is not confirmed yet: read it, compare it, and confirm it first.")
+    return ""
 
 
 def cluster_acts(user: Any, cluster: Cluster, holder: Job | None) -> list[Act]:

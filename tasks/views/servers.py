@@ -8,8 +8,11 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from clusters.fingerprints import key_type
 from clusters.models import Instance, Server
 from clusters.placement import postgres_installed
+from clusters.server_findings import server_findings
+from clusters.ssh_shown import ssh_shown
 from tasks.models import Job
 from tasks.standing import difference
 from tasks.views.acts import server_acts
@@ -17,6 +20,7 @@ from tasks.views.frame import page, render
 
 INSTANCES_SHOWN = 200
 JOBS_SHOWN = 10
+SEE_HOST_KEY = "ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub"
 
 
 @page("clusters.view_server")
@@ -36,15 +40,25 @@ def server_page(request: HttpRequest, name: str) -> HttpResponseBase:
         rows=[(instance, difference(instance)) for instance in instances[:INSTANCES_SHOWN]],
         instances_total=instances.count(),
         acts=server_acts(request.user, server),
+        findings=server_findings(server),
+        ssh=ssh_shown(server) if server.connection == Server.Connection.SSH else None,
+        host_key_changed=bool(server.ssh_host_key) and server.ssh_host_key_offered not in ("", server.ssh_host_key),
+        see_host_key=see_host_key(key_type(server.ssh_host_key_offered)),
+        may_change=request.user.has_perm("clusters.change_server"),
         jobs=list(jobs) if request.user.has_perm("tasks.view_job") else None,
     )
+
+
+def see_host_key(kind: str) -> str:
+    """The command that shows the fingerprint on the server itself."""
+    return SEE_HOST_KEY % ("rsa" if "rsa" in kind else "ecdsa" if "ecdsa" in kind else "ed25519")
 
 
 _CLUSTER_SECRETS = [f"cluster__{name}" for name in ("superuser_password", "owner_password", "replication_password", "panel_password")]
 
 
 def server_or_404(name: str) -> Server:
-    server = Server.objects.filter(name=name.replace("\0", "")).first()
+    server = Server.objects.select_related("jump").filter(name=name.replace("\0", "")).first()
     if server is None:
         raise Http404(_("There is no server of this name."))
     return server

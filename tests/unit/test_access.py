@@ -27,7 +27,7 @@ from tasks import feeds
 from tasks.access import ROLES, VIEW, access_setup
 from tasks.kinds import KINDS
 from tasks.models import ApiToken
-from tests.factories import AuditFactory, EventFactory, JobFactory, StepFactory, cluster_with_standbys
+from tests.factories import AuditFactory, EventFactory, JobFactory, ServerFactory, StepFactory, cluster_with_standbys
 from tests.unit.conftest import CAST
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stub_workflows")]
@@ -44,6 +44,10 @@ PAGES: dict[str, str] = {
     "cluster-request": "tasks.run_add_standby",
     "instance-request": "tasks.run_stop_instance",
     "server-page": "clusters.view_server",
+    "server-register": "clusters.add_server",
+    "server-change": "clusters.change_server",
+    "server-host-key": "clusters.change_server",
+    "server-ssh-key": "clusters.change_server",
     "server-request": "tasks.run_check_server",
     "job-page": "tasks.view_job",
     "job-runbook": "tasks.view_job",
@@ -105,6 +109,7 @@ class World:
         names = {
             "cluster-page": {"name": "orders"}, "cluster-request": {"name": "orders"}, "instance-request": {"name": "orders"},
             "server-page": {"name": self.objects["server"]}, "server-request": {"name": self.objects["server"]},
+            "server-host-key": {"name": "far"}, "server-ssh-key": {"name": "far"},
         }.get(name, {"name": self.objects["server"] if "servers/" in route else "orders"})  # fmt: skip
         values = names | {"instance": "orders-2", "job_id": self.job_id, "act": ACTS.get(name, ""), "app_label": "auth"}
         values |= {"content_type_id": 1, "object_id": existing(name), "id": self.objects["user"], "url": "nowhere/", "copy_id": 1}
@@ -177,6 +182,7 @@ def world(people: dict[str, User]) -> World:
     StepFactory(job=job)
     EventFactory(job=job)
     AuditFactory()
+    ServerFactory(name="far", connection="ssh", ssh_user="panel")
     return World(job.pk, {"server": cluster.instances.first().server.name, "user": people["otto"].pk})
 
 
@@ -236,7 +242,7 @@ def test_every_rule_is_of_a_route_that_is_there(world: World) -> None:
 def test_the_walk_sees_what_it_must(world: World) -> None:
     seen = {(route.name, method) for route in routes(world) for method in route.methods}
     assert {("api:forget", "DELETE"), ("api:stream", "GET"), ("job-stream", "GET"), ("admin:index", "GET"), ("api:create", "POST")} <= seen
-    assert len([route for route in routes(world) if is_api(route)]) == 39
+    assert len([route for route in routes(world) if is_api(route)]) == 42
 
 
 def test_no_page_but_the_login_and_the_health_check_is_open(world: World) -> None:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.django_db
 
 DATA: dict[str, dict[str, Any]] = {
     "check_server": {"server": "alpha"},
+    "read_host_key": {"server": "far"},
     "create_cluster": {"server": "alpha", "database": "shop", "owner_role": "shop", "owner_password": "correct horse battery staple"},
     "add_standby": {"server": "alpha", "name": "far"},
     "verify": {},
@@ -41,6 +42,7 @@ DATA: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_plan_of_each_kind(kind: str, bearer: Callable[..., Client]) -> None:
     ServerFactory(name="alpha")
+    ServerFactory(name="far", connection="ssh", ssh_user="panel")
     cluster = cluster_with_standbys("orders")
     before = Cluster.objects.count()
     name = "billing" if kind == "create_cluster" else "orders"
