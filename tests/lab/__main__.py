@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tests.lab.commands import LabError
-from tests.lab.lab import Lab, locked, sweep
+from tests.lab.lab import Lab, sweep
+from tests.lab.locks import locked
 from tests.lab.missing import missing
 from tests.lab.server import LabServer
 from tests.lab.site import NAMES, PLAY
@@ -47,7 +48,7 @@ def main(words: Sequence[str]) -> int:
     if reason:
         return refused(f"{reason}.")
     try:
-        with locked(PLAY):
+        with locked(PLAY.lock):
             given.act(given)
     except LabError as error:
         return refused(str(error))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 import subprocess
 import sys
@@ -14,15 +12,13 @@ from pathlib import Path
 
 from tests.lab.cgroups import Cgroups
 from tests.lab.commands import LabError, run
+from tests.lab.locks import locked
 from tests.lab.network import Network
 from tests.lab.server import LabServer
 from tests.lab.site import FIRST_NUMBER, NAMES, TESTS, Site
 from tests.lab.template import engine_data
-from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-#: As long as another run of the lab's tests may take.
-LOCK_SECONDS = 1800
 
 
 class Lab:
@@ -33,26 +29,30 @@ class Lab:
         self.network = Network(site)
         self.servers: dict[str, LabServer] = {}
         self._reaper: subprocess.Popen[bytes] | None = None
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Lab:
-        with locked(self.site) as descriptor:
+        with contextlib.ExitStack() as held:
+            descriptor = held.enter_context(locked(self.site.lock))
             sweep(self.site)
             self._reaper = subprocess.Popen(
                 [sys.executable, "-m", "tests.lab.reaper", self.site.name, self.site.prefix, str(self.site.base)],
                 cwd=CHECKOUT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[descriptor], start_new_session=True,
             )  # fmt: skip
+            self._held = held.pop_all()
         return self
 
     def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """The reaper does the removing here, too: so it is tried in each run. Raises: LabError with what it could not remove."""
-        reaper, self._reaper = self._reaper, None
-        if reaper is not None:
-            _output, error = reaper.communicate(timeout=120)
-            if reaper.returncode != 0:
-                raise LabError(f"the lab {self.site.name} could not be removed: {error.decode(errors='replace').strip()[-2000:]}")
+        """The reaper does the removing here, too: so it is tried in each run."""
+        with self._held:
+            reaper, self._reaper = self._reaper, None
+            if reaper is not None:
+                reaper.communicate(timeout=120)
+                if reaper.returncode != 0:
+                    sweep(self.site)  # which raises what was in the reaper's way, unless somebody killed it
 
     def up(self, count: int = 3, *, images: Sequence[str] | None = None) -> list[LabServer]:
         """Bring `count` servers up, each with the stand-in images (all of them unless named)."""
@@ -131,33 +131,6 @@ def _refuse_mounts(directory: Path) -> None:
     below = [place for place in places if Path(place).is_relative_to(directory)]
     if below:
         raise LabError(f"{', '.join(below)} is mounted where the lab's files are; unmount it, then the lab can be removed")
-
-
-@contextlib.contextmanager
-def locked(site: Site) -> Iterator[int]:
-    """Alone with this lab. Whoever inherits the descriptor goes on holding the lock."""
-    site.lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(site.lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        _take(descriptor, site)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _take(descriptor: int, site: Site) -> None:
-    try:
-        wait_until(lambda: _taken(descriptor), str(site.lock), LOCK_SECONDS)
-    except AssertionError:
-        raise LabError(f"another process has had the lab {site.name} for {LOCK_SECONDS} s (it holds {site.lock})") from None
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def at_once(act: Callable[..., object], subjects: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterator
 
 from tests.lab.commands import LabError, run
@@ -11,6 +12,13 @@ from tests.lab.machine import Machine
 
 FILLER = ".filler"
 FILL = f'cd "$0" && fallocate -l "$(df --output=avail -B1 . | tail -1)" {FILLER}; cat /dev/zero > {FILLER}.rest; sync; :'
+MARK = "pgreplica-lab"
+
+
+def asked_for(port: int) -> list[str]:
+    """iptables' words for the packets of connections to this port, whatever container it was then led to."""
+    connection = ["-m", "conntrack", "--ctorigdstport", str(port), "--ctdir", "ORIGINAL"]
+    return ["-p", "tcp", *connection, "-m", "comment", "--comment", MARK]
 
 
 class LabServer(Machine):
@@ -77,6 +85,25 @@ class LabServer(Machine):
         finally:
             self.network.fast(self.name)
 
+    def refuse(self, port: int) -> None:
+        """Every packet to this port, one of an open connection too, is answered with a reset: for sshd as for a container behind it."""
+        for chain in ("INPUT", "DOCKER-USER"):
+            self._filter("-I", chain, *asked_for(port), "-j", "REJECT", "--reject-with", "tcp-reset")
+
+    def accept_all(self) -> None:
+        """Takes back every `refuse`."""
+        for chain in ("INPUT", "DOCKER-USER"):
+            for rule in [line.split()[2:] for line in self._filter("-S", chain).stdout.splitlines() if MARK in line]:
+                self._filter("-D", chain, *rule)
+
+    @contextlib.contextmanager
+    def refusing(self, port: int) -> Iterator[None]:
+        self.refuse(port)
+        try:
+            yield
+        finally:
+            self.accept_all()
+
     def give_disk(self, path: str, megabytes: int) -> None:
         """A disk of its own at `path` from now on, with what lies there now. The server is shut down and booted for it."""
         self.shut_down()
@@ -123,8 +150,12 @@ class LabServer(Machine):
         self.network.cable(self.name, connected=True)
         self.network.fast(self.name)
         self.start_engine()
+        self.accept_all()
         for disk in self._disks():
             self.free(disk["path"])
+
+    def _filter(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.run(["iptables", "--wait", *words])
 
     def _disks(self) -> list[dict[str, str]]:
         return json.loads((self.directory / "disks.json").read_text())  # type: ignore[no-any-return]

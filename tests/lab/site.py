@@ -30,6 +30,11 @@ class Site:
         return self.locks / f"pgreplica-{self.name}.lock"
 
     @property
+    def cache_lock(self) -> Path:
+        """The images are every lab's."""
+        return self.locks / "pgreplica-lab-cache.lock"
+
+    @property
     def switch(self) -> str:
         """The network namespace that holds the bridge."""
         return f"{self.name}-switch"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.lab.commands import run
 from tests.lab.image.postgres import IMAGES, archive_of
+from tests.lab.locks import locked
 from tests.lab.machine import DATA_ROOT, Machine
 from tests.lab.site import Site
 
@@ -21,8 +22,13 @@ KEPT_DAYS = 7
 
 def engine_data(site: Site, public_key: str, images: Sequence[str] | None = None) -> Path:
     """The directory to copy. `images`: tags of IMAGES; all of them unless given."""
+    with locked(site.cache_lock):
+        return _engine_data(site, public_key, IMAGES if images is None else images)
+
+
+def _engine_data(site: Site, public_key: str, images: Iterable[str]) -> Path:
     site.cache.mkdir(parents=True, exist_ok=True)
-    archives = [archive_of(tag, site.cache) for tag in sorted(IMAGES if images is None else images)]
+    archives = [archive_of(tag, site.cache) for tag in sorted(images)]
     engine = run(["dockerd", "--version"]).stdout
     key = hashlib.sha256(" ".join([*(path.name for path in archives), engine]).encode()).hexdigest()[:16]
     template = site.cache / f"engine-{key}"
@@ -44,8 +50,10 @@ def _make(site: Site, public_key: str, archives: list[Path], template: Path) -> 
     data = builder.root / DATA_ROOT
     for name in IDENTITY:
         run(["rm", "-rf", str(data / name)])
-    shutil.move(data, template.with_name(f".{template.name}"))
-    template.with_name(f".{template.name}").rename(template)
+    unfinished = template.with_name(f".{template.name}")
+    run(["rm", "-rf", str(unfinished)])
+    shutil.move(data, unfinished)
+    unfinished.rename(template)
     shutil.rmtree(builder.directory)
 
 

@@ -58,6 +58,12 @@ def hears(target: LabServer, source: LabServer) -> bool:
         return listening.returncode == 0
 
 
+def talk(connection: socket.socket) -> None:
+    """As long as the other side answers."""
+    while connection.recv(100):
+        connection.sendall(b"again")
+
+
 def reached(target: LabServer, port: int = 22, seconds: float = 1) -> bool:
     """The same from this machine."""
     try:
@@ -218,6 +224,18 @@ def it_loses_its_engine_and_keeps_its_containers(database: LabServer) -> None:
     assert database.ssh(["docker", "ps"]).returncode == 0
 
 
+@pytest.mark.parametrize("port", [22, 5432])
+def it_refuses_on_one_port_and_resets_what_is_open_there(database: LabServer, port: int) -> None:
+    with socket.create_connection((database.address, port), timeout=2) as connection, database.refusing(port):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((database.address, port), timeout=2)
+        assert reached(database, {22: 5432, 5432: 22}[port])
+        connection.sendall(b"hello")
+        with pytest.raises(ConnectionResetError):
+            talk(connection)
+    assert reached(database, port)
+
+
 @pytest.mark.parametrize("path", ["/srv/postgres", "/var/lib/docker"])
 def it_runs_out_of_disk(alpha: LabServer, path: str) -> None:
     alpha.give_disk(path, 400)
@@ -252,7 +270,11 @@ def it_takes_back_every_fault_at_once(lab: Lab) -> None:
     lab.network.drop(beta.address, gamma.address)
     lab.network.cable("beta", connected=False)
     beta.slow_down()
+    alpha.refuse(22)
     beta.kill_engine()
+    gamma.hang()
+    gamma.thaw()
+    gamma.refuse(22)
     gamma.hang()
     alpha.power_off()
     lab.heal()
@@ -349,7 +371,7 @@ def it_leaves_nothing_to_the_next_lab_when_the_reaper_is_killed_too(owner: tuple
 
 
 def it_lets_a_second_owner_wait_for_the_first(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.lab.lab.LOCK_SECONDS", 0.2)
-    with pytest.raises(LabError, match=r"^another process has had the lab"), Lab(lab.site):
+    monkeypatch.setattr("tests.lab.locks.SECONDS", 0.2)
+    with pytest.raises(LabError, match=r"^another process has held /run/lock/pgreplica-lab"), Lab(lab.site):
         pass
     assert lab["alpha"].is_on()

@@ -38,6 +38,7 @@ def _download(target: Path) -> None:
 
 def _unpack(wheel: Path, target: Path) -> None:
     unfinished = target.with_name(f".{target.name}")
+    run(["rm", "-rf", str(unfinished)])
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(unfinished)
     for program in unfinished.glob("*/pginstall/bin/*"):
