@@ -13,11 +13,12 @@ from typing import Any, Final, Protocol
 
 from django.utils.translation import gettext_noop as _
 
+from clusters.hosts.errors import inert
 from clusters.hosts.machine import Fence, Finished, HostError, Machine, Unit
 from clusters.machines import machine_of
 from clusters.models import Instance
 from clusters.ownership import OWNER_FILE, made_command, owner_text, unmade_command
-from clusters.postgres import commands, files, rejoin_commands, statements
+from clusters.postgres import commands, files, guard, rejoin_commands, statements
 from clusters.postgres.commands import Command, StopMode
 from clusters.postgres.facts import ControlData, InstanceFacts, Version, parse_controldata, parse_version
 from clusters.postgres.files import File
@@ -162,7 +163,7 @@ class InstanceHandle:
         self.make_made(spec.directory, job_id)
         self.make_made(spec.socket_directory, job_id)
         parent = spec.data_directory.rpartition("/")[0]
-        paths = (spec.conf_directory, spec.secrets_directory, spec.state_directory, spec.log_directory, parent)
+        paths = (spec.conf_directory, spec.secrets_directory, spec.state_directory, spec.guard_directory, spec.log_directory, parent)
         self.machine.make_directories(paths, 0o700, self._fence())
 
     def make_made(self, directory: str, job_id: int) -> None:
@@ -181,6 +182,12 @@ class InstanceHandle:
                 self._conductor.changed()
                 written.append(file.path)
         return written
+
+    def put_guard(self, spec: InstanceSpec | None = None) -> list[str]:
+        """Write what the start guard goes by, and the guard itself. An instance that an earlier release has made has none yet."""
+        if not self.machine.exists(self.spec.guard_directory):
+            self.machine.make_directory(self.spec.guard_directory, 0o700, self._fence())
+        return self.put_files(guard.guard_files(spec or self.spec))
 
     def move(self, source: str, target: str) -> None:
         self._conductor.command(f"mv {source} {target}")
@@ -227,10 +234,27 @@ class InstanceHandle:
         """Start the server and wait until it answers. On failure the end of its log goes into the job's log.
 
         A standby without its standby.signal would come up as a second primary on the same timeline; it is not started.
+        The start guard asks the other members besides: what it refuses is told in its own words.
         """
         self._require_signal()
         self._refuse_fenced()
-        self._change(commands.pg_ctl_start(self.spec, seconds), _("%(name)s did not start: %(error)s"), seconds + 10, log_on_error=True)
+        self.put_guard()
+        self.remove_file(self.spec.refused_file)
+        try:
+            self._change(commands.pg_ctl_start(self.spec, seconds), _("%(name)s did not start: %(error)s"), seconds + 10, log_on_error=True)
+        except ToolFailed as failed:
+            raise self._refused_by_guard() or failed from None
+        if refused := self._refused_by_guard():  # where a standby was stopped last, pg_ctl takes the end of what it started for success
+            raise refused
+
+    def _refused_by_guard(self) -> ToolFailed | None:
+        """The start guard's own sentences, where it is what has refused the last start."""
+        refused = self.read_text(self.spec.refused_file)
+        if refused is None:
+            return None
+        why, _sign, cure = refused.strip().partition("\n")
+        said = {"why": inert(why, 1000), "cure": inert(cure, 1000)}
+        return ToolFailed(_("The start guard of %(name)s refused: %(why)s"), "%(cure)s", name=self.spec.name, **said)
 
     def _require_signal(self) -> None:
         signal = files.standby_signal(self.spec.data_directory).path

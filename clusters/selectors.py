@@ -148,6 +148,7 @@ def instance_spec(instance: Instance) -> InstanceSpec:
         client_networks=tuple(cluster.client_networks),
         settings=dict(cluster.settings),
         synchronous=standby_names(cluster.sync_mode, cluster.sync_count, _waited_for(instance, members)),
+        system_identifier=cluster.system_identifier,
     )
 
 

@@ -77,11 +77,14 @@ def postgres_check(spec: InstanceSpec) -> Command:
 def pg_ctl_start(spec: InstanceSpec, timeout: int = 60) -> Command:
     """Starts the server and waits until it accepts connections (a standby: until it is consistent), at most `timeout` seconds.
 
-    pg_ctl hands the text after --options to a shell, so it is quoted for one.
+    What pg_ctl starts is the start guard, which becomes the server when nothing speaks against it. pg_ctl hands the text after
+    --options to a shell, so it is quoted for one.
     """
     options = f"-c config_file={shlex.quote(spec.config_file)}"
     return _pg_ctl(
-        spec, "start", f"--log={spec.log_file}", f"--options={options}", "--wait", f"--timeout={timeout}", purpose=f"Start {spec.name}"
+        *(spec, "start", "-p", spec.guard_program, f"--log={spec.log_file}", f"--options={options}"),
+        *("--wait", f"--timeout={timeout}"),
+        purpose=f"Start {spec.name}",
     )
 
 

@@ -108,7 +108,9 @@ def _head(spec: InstanceSpec) -> Iterator[str]:
     yield f"# Settings of the PostgreSQL instance {spec.name} of the cluster {spec.cluster}, written by pgreplica-admin."
     yield "# To change one, edit it here on every instance, then reload or restart. No job of this release rewrites this file."
     yield "# Nothing here needs the panel. To start this instance by hand:"
-    yield f"#   {spec.bindir}/pg_ctl start -D {spec.data_directory} -l {spec.log_file} -o '-c config_file={spec.config_file}'"
+    options = f"-l {spec.log_file} -o '-c config_file={spec.config_file}'"
+    yield f"#   {spec.bindir}/pg_ctl start -p {spec.guard_program} -D {spec.data_directory} {options}"
+    yield "# The guard that -p names refuses where another instance has taken over; the log then says why, and what to do."
 
 
 def _own(spec: InstanceSpec) -> Iterator[str]:

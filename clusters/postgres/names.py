@@ -47,6 +47,14 @@ _SYSTEM_DIRECTORIES: Final = re.compile(
 )
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PATH: Final = re.compile(r"[A-Za-z0-9._/+@=-]+")
+#: [registry[:port]/]path[:tag][@digest], as the engine's reference grammar has it, in small letters.
+_IMAGE: Final = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+_CONTAINER: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}")
+_MEMORY: Final = re.compile(r"[1-9][0-9]{0,6}[kmg]")
+_USER_AND_GROUP: Final = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")
 
 
 def object_name(value: str, field: str = "name") -> str:
@@ -226,6 +234,15 @@ def reason(value: str, field: str = "reason") -> str:
     return text
 
 
+def system_identifier(value: str, field: str = "system_identifier") -> str:
+    """A cluster's system identifier as PostgreSQL prints it, or nothing while it has none."""
+    if not re.fullmatch(r"[0-9]{0,20}", value, re.ASCII):
+        raise NameRefused(
+            field, _("%(field)s: “%(value)s” is not a system identifier. Give the number that pg_controldata prints."), value=shown(value)
+        )
+    return value
+
+
 def replication_slot(value: str, field: str = "slot") -> str:
     """The name of a replication slot, as PostgreSQL takes it."""
     if not re.fullmatch(r"[a-z0-9_]{1,63}", value, re.ASCII):
@@ -244,3 +261,37 @@ def slot_name(cluster: str, instance: str) -> str:
         return name
     digest = hashlib.sha256(f"{cluster}/{instance}".encode()).hexdigest()[:10]
     return f"{name[: IDENTIFIER_BYTES - 11]}_{digest}"
+
+
+def image(value: str, field: str = "image") -> str:
+    """An image by tag or digest, as `docker pull` takes it."""
+    if len(value) <= 255 and _IMAGE.fullmatch(value):
+        return value
+    template = _("%(field)s: “%(value)s” is not the name of an image. Give it as postgres:16, or by digest as postgres@sha256:….")
+    raise NameRefused(field, template, value=shown(value))
+
+
+def container_name(value: str, field: str = "container") -> str:
+    """The name of a container or of a network of the engine."""
+    if _CONTAINER.fullmatch(value):
+        return value
+    template = _("%(field)s: “%(value)s” cannot be a name there. Use letters, digits, “_”, “.” and “-”, a letter or digit first.")
+    raise NameRefused(field, template, value=shown(value))
+
+
+def memory_size(value: str, field: str = "shm_size") -> str:
+    """A size of memory as Compose takes it: 256m, 1g."""
+    if _MEMORY.fullmatch(value):
+        return value
+    raise NameRefused(field, _("%(field)s: “%(value)s” is not a size. Give a number with k, m or g, such as 256m."), value=shown(value))
+
+
+def user_and_group(value: str, field: str = "user") -> str:
+    """`uid:gid` of a system user that may own PostgreSQL's data: not root, as which PostgreSQL does not run."""
+    if _USER_AND_GROUP.fullmatch(value) and not value.startswith("0:"):
+        return value
+    template = _(
+        "%(field)s: PostgreSQL cannot run as “%(value)s”. Give the server a system user of its own that is in the group “docker”, "
+        "then check the server."
+    )
+    raise NameRefused(field, template, value=shown(value))

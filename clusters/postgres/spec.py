@@ -41,6 +41,25 @@ class Upstream(Member):
 
 
 @dataclass(frozen=True)
+class Container:
+    """How an instance runs in a container. `user`: "uid:gid" of the server's system user, who owns the data."""
+
+    name: str
+    image: str
+    user: str
+    network: str = ""  # an external one; empty: the instance has its own
+    shm_size: str = "256m"
+
+    def __post_init__(self) -> None:
+        names.container_name(self.name)
+        names.image(self.image)
+        names.user_and_group(self.user)
+        if self.network:
+            names.container_name(self.network, "network")
+        names.memory_size(self.shm_size, "shm_size")
+
+
+@dataclass(frozen=True)
 class InstanceSpec:
     """One instance of a cluster. Raises `names.NameRefused` for a value that could not be used safely."""
 
@@ -63,6 +82,8 @@ class InstanceSpec:
     panel_networks: tuple[str, ...] = ("127.0.0.1/32",)
     settings: Mapping[str, str] = field(default_factory=dict)
     synchronous: str = ""  # synchronous_standby_names, in force while it is a primary (`sync.standby_names`)
+    system_identifier: str = ""  # of the cluster; empty until its first instance was made
+    container: Container | None = None  # None: a process of the server's own programs in `bindir`
 
     def __post_init__(self) -> None:
         for value, what in ((self.cluster, "cluster"), (self.name, "name"), (self.server, "server")):
@@ -70,7 +91,8 @@ class InstanceSpec:
         names.host_address(self.address)
         names.port(self.port)
         names.base_directory(self.base_directory)
-        names.directory(self.bindir, "bindir")
+        if self.container is None:
+            names.directory(self.bindir, "bindir")
         names.database_name(self.database)
         for role in (self.owner_role, self.replication_role, self.panel_role):
             names.role_name(role)
@@ -78,6 +100,7 @@ class InstanceSpec:
             names.cidr(network)
         for setting, value in self.settings.items():
             names.setting(setting, value, self.major)
+        names.system_identifier(self.system_identifier)
 
     @property
     def member(self) -> Member:
@@ -142,6 +165,30 @@ class InstanceSpec:
         return f"{self.state_directory}/fenced"
 
     @property
+    def refused_file(self) -> str:
+        """Why the start guard refused the last start, and what to do; not there when it let it pass."""
+        return f"{self.state_directory}/refused"
+
+    @property
+    def guard_directory(self) -> str:
+        return f"{self.directory}/guard"
+
+    @property
+    def guard_conf(self) -> str:
+        """What the start guard goes by."""
+        return f"{self.guard_directory}/guard.conf"
+
+    @property
+    def guard_program(self) -> str:
+        """The start guard, which pg_ctl starts in place of `postgres`."""
+        return f"{self.guard_directory}/start"
+
+    @property
+    def guard_entrypoint(self) -> str:
+        """The start guard in front of the entrypoint of a container."""
+        return f"{self.guard_directory}/entrypoint"
+
+    @property
     def data_directory(self) -> str:
         return f"{self.directory}/volumes/postgres/data"
 
@@ -156,6 +203,30 @@ class InstanceSpec:
     @property
     def socket_directory(self) -> str:
         return f"{self.base_directory.rstrip('/')}/.run/{self.port}"
+
+    @property
+    def compose_file(self) -> str:
+        return f"{self.directory}/compose.yml"
+
+    @property
+    def env_file(self) -> str:
+        """Values of compose.yml, nothing secret."""
+        return f"{self.directory}/.env"
+
+    def seen(self, path: str) -> str:
+        """A path of the instance as its serving PostgreSQL sees it; one-shot programs see the server's own paths."""
+        if self.container is None:
+            return path
+        for outside, within in (
+            (self.data_directory, "/var/lib/postgresql/data"),
+            (self.conf_directory, "/etc/postgresql"),
+            (self.secrets_directory, "/run/secrets"),
+            (self.state_directory, "/state"),
+            (self.socket_directory, "/var/run/postgresql"),
+        ):
+            if path == outside or path.startswith(f"{outside}/"):
+                return within + path.removeprefix(outside)
+        raise ValueError(f"{path} is not mounted in the container of {self.name}")
 
     def quarantine_directory(self, job_id: int | str) -> str:
         """Where the instance's directory goes when it leaves the cluster."""

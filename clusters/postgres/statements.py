@@ -151,6 +151,13 @@ OWN_MARKER_TABLE: Final = Statement(
     "own_marker_table", "Give the table to the panel's role", "ALTER TABLE pgreplica.marker OWNER TO {panel_role}", "superuser"
 )
 
+GRANT_EPOCHS: Final = Statement(
+    "grant_epochs",
+    "Let the replication role read the epochs, for the start guard of the other members",
+    "GRANT USAGE ON SCHEMA pgreplica TO {replication_role}; GRANT SELECT (epoch) ON pgreplica.marker TO {replication_role}",
+    "superuser",
+)
+
 
 def role_calls(spec: InstanceSpec, owner: Secret, replication: Secret, panel: Secret) -> list[Call]:
     """The three roles with their passwords (given in clear, stored as SCRAM verifiers). May be run again."""
@@ -189,7 +196,8 @@ def schema_calls(spec: InstanceSpec) -> list[Call]:
     """The panel's schema and its marker table, in the database `postgres`. May be run again."""
     panel = {"panel_role": spec.panel_role}
     public = [Call(OWN_PUBLIC_SCHEMA, {}, {})] if spec.major < 15 else []
-    return [*public, Call(CREATE_SCHEMA, panel, {}), Call(CREATE_MARKER_TABLE, {}, {}), Call(OWN_MARKER_TABLE, panel, {})]
+    epochs = Call(GRANT_EPOCHS, {"replication_role": spec.replication_role}, {})
+    return [*public, Call(CREATE_SCHEMA, panel, {}), Call(CREATE_MARKER_TABLE, {}, {}), Call(OWN_MARKER_TABLE, panel, {}), epochs]
 
 
 OBJECTS: Final = Statement(
@@ -214,7 +222,10 @@ SELECT object, present FROM (VALUES
      EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {replication}
              AND pg_catalog.has_function_privilege(oid, 'pg_catalog.pg_read_binary_file(text)', 'EXECUTE'))),
     ('the panel''s marker table',
-     EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'pgreplica' AND tablename = 'marker' AND tableowner = {panel}))
+     EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'pgreplica' AND tablename = 'marker' AND tableowner = {panel})),
+    ('the replication role''s right to read epochs',
+     EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {replication}
+             AND pg_catalog.has_column_privilege(oid, pg_catalog.to_regclass('pgreplica.marker')::oid, 'epoch', 'SELECT')))
 ) AS objects (object, present)""",
 )
 

@@ -14,6 +14,7 @@ from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
 from clusters.ownership import made_command, unmade_command
 from clusters.postgres import commands, files, rules
+from clusters.postgres.spec import InstanceSpec
 from clusters.selectors import instance_spec
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
@@ -117,8 +118,9 @@ def copy_verified(ctx: Context) -> str:
 
 
 def files_written(ctx: Context) -> str:
-    """Write the standby's own postgresql.conf, replication.conf and pg_hba.conf"""
-    return instance_files_put(ctx.handle(ctx.instance))
+    """Write the standby's own postgresql.conf, replication.conf and pg_hba.conf, its start guard and the epoch"""
+    handle = ctx.handle(ctx.instance)
+    return instance_files_put(handle, *_epoch_known(handle.spec, ctx.cluster.epoch))
 
 
 def copy_put_in_place(ctx: Context) -> str:
@@ -191,6 +193,17 @@ def _password_plan(request: PlanRequest) -> Iterable[PlanItem]:
     return planned(spec, files.render_passfile(spec, planned_instance(request).cluster.replication_password))
 
 
+def _files_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    yield from instance_files_plan(request)
+    yield from planned(spec, *_epoch_known(spec, planned_instance(request).cluster.epoch))
+
+
+def _epoch_known(spec: InstanceSpec, epoch: int) -> list[files.File]:
+    """Before its first promotion a cluster has no such file."""
+    return [files.epoch_file(spec, epoch)] if epoch > 1 else []
+
+
 def _place_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
     target = copy_target(spec, JOB_NUMBER)
@@ -226,7 +239,7 @@ WORKFLOW = Workflow(
         Step(slot_made, undo=slot_taken_away, plan=_slot_plan),
         Step(data_copied, undo=copy_taken_away, plan=_copy_plan),
         Step(copy_verified, undo=verification_ended, plan=_verify_plan),
-        Step(files_written, plan=instance_files_plan),
+        Step(files_written, plan=_files_plan),
         Step(copy_put_in_place, plan=_place_plan),
         Step(server_started, undo=server_stopped, plan=start_plan),
         Step(streaming_seen),

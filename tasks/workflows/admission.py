@@ -1,4 +1,4 @@
-"""Every member of a cluster admits every other member for replication: pg_hba.conf is rewritten where membership changed."""
+"""Every member of a cluster admits every other for replication, and its start guard asks every other; both follow the membership."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def members_of(ctx: Context, *, but: Instance | None = None) -> list[InstanceHan
 
 
 def admission_updated(ctx: Context, handles: list[InstanceHandle], leaver: Instance | None = None) -> list[str]:
-    """Bring pg_hba.conf and passfile of each instance up to date, reload where it runs, and see that the server could use them.
+    """Bring pg_hba.conf, passfile and start guard of each instance up to date, reload where it runs, and see that the server can use them.
 
     `leaver`: leave this instance out although it is still declared. Returns the names of the instances that changed.
     """
@@ -26,6 +26,7 @@ def admission_updated(ctx: Context, handles: list[InstanceHandle], leaver: Insta
     for handle in handles:
         spec = without(handle.spec, leaver.name) if leaver else handle.spec
         written = handle.put_files([render_passfile(spec, ctx.cluster.replication_password), render_pg_hba(spec)])
+        written += handle.put_guard(spec)
         if written:
             changed.append(handle.spec.name)
         if written or ctx.undoing or ctx.row.attempts > 1:  # a worker before this one may have died between file and reload

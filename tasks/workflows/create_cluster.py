@@ -7,12 +7,13 @@ directory away. No user's data can be in it, since the cluster is given out as r
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from clusters import services
 from clusters.models import Cluster, Instance
 from clusters.models.cluster import Lifecycle
 from clusters.ownership import made_command, unmade_command
-from clusters.postgres import commands, files, rules, statements
+from clusters.postgres import commands, files, guard, rules, statements
 from clusters.postgres.spec import InstanceSpec
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
@@ -29,7 +30,7 @@ from tasks.workflows.place import (
     server_stopped,
     start_plan,
 )
-from tasks.workflows.planning import planned, planned_instance, planned_spec
+from tasks.workflows.planning import planned, planned_change, planned_instance, planned_spec
 from tasks.workflows.step import Step, StepFailed, Workflow
 from tasks.workflows.units import unit_name, unit_run, unit_succeeded
 
@@ -65,7 +66,7 @@ def initdb_ended(ctx: Context) -> str:
 
 
 def files_written(ctx: Context) -> str:
-    """Write postgresql.conf, pg_hba.conf and the password files"""
+    """Write postgresql.conf, pg_hba.conf, the password files and the start guard"""
     return instance_files_put(ctx.handle(ctx.instance))
 
 
@@ -115,6 +116,7 @@ def cluster_recorded(ctx: Context) -> str:
     facts = handle.observe()
     services.instance_record_observed(ctx.instance, Instance.Observed(facts.role), facts.as_row())
     services.cluster_record_system_identifier(ctx.cluster, str(facts.system_identifier))
+    handle.put_files([guard.render_guard_conf(_identified(handle.spec, str(facts.system_identifier)))])
     services.instance_record_lifecycle(ctx.instance, Lifecycle.READY)
     services.cluster_record_lifecycle(ctx.cluster, Lifecycle.READY)
     handle.unit_end(unit_name(ctx, INITDB))
@@ -162,6 +164,17 @@ def _objects_plan(request: PlanRequest) -> Iterable[PlanItem]:
     return planned(spec, statements.objects_call(spec))
 
 
+def _identifier_plan(request: PlanRequest) -> Iterable[PlanItem]:
+    spec = planned_spec(request)
+    known = guard.render_guard_conf(_identified(spec, "0")).content.replace("system_identifier 0", "system_identifier …")
+    return planned_change(spec, guard.render_guard_conf(spec), files.File(spec.guard_conf, known, 0o600))
+
+
+def _identified(spec: InstanceSpec, system_identifier: str) -> InstanceSpec:
+    """The start guard takes no other cluster's data for its own, once it knows what is its own."""
+    return replace(spec, system_identifier=system_identifier)
+
+
 def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
     return marker_plan(spec, spec, planned_instance(request).cluster.epoch)
@@ -178,6 +191,6 @@ WORKFLOW = Workflow(
         Step(database_made, plan=_database_plan),
         Step(objects_verified, plan=_objects_plan),
         Step(row_written, plan=_row_plan),
-        Step(cluster_recorded),
+        Step(cluster_recorded, plan=_identifier_plan),
     )
 )

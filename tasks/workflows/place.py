@@ -10,6 +10,7 @@ from clusters.ownership import made_command
 from clusters.postgres import commands, files
 from clusters.postgres.facts import InstanceFacts, wal_rate
 from clusters.postgres.files import parity_of
+from clusters.postgres.guard import guard_files
 from clusters.postgres.rules import CloneFacts, PlaceFacts, TargetState
 from clusters.postgres.spec import InstanceSpec
 from tasks.context import Context
@@ -102,7 +103,8 @@ def directories_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 def instance_files(spec: InstanceSpec, cluster: Cluster) -> list[files.File]:
     """Every file that an instance needs to run, in the order in which they are written."""
-    return [files.render_superuser_passfile(spec, cluster.superuser_password), *files.files_of(spec, cluster.replication_password)]
+    own = files.files_of(spec, cluster.replication_password)
+    return [files.render_superuser_passfile(spec, cluster.superuser_password), *own, *guard_files(spec)]
 
 
 def instance_files_put(handle: InstanceHandle, *more: files.File) -> str:

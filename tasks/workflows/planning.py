@@ -9,6 +9,7 @@ from clusters.models.cluster import Lifecycle
 from clusters.postgres import commands
 from clusters.postgres.commands import Command
 from clusters.postgres.files import File, render_passfile, render_pg_hba
+from clusters.postgres.guard import render_guard_conf
 from clusters.postgres.spec import InstanceSpec, without
 from clusters.postgres.statements import Call
 from clusters.secrets import Secret
@@ -91,7 +92,11 @@ def planned_expulsion(specs: Iterable[InstanceSpec], leaver: str) -> Iterator[Pl
 def _planned_membership(before: InstanceSpec, after: InstanceSpec) -> Iterator[PlanItem]:
     """The same password on both sides, so that only the members differ; its text is not shown anyway."""
     password = Secret("the same")
-    pairs = ((render_passfile(before, password), render_passfile(after, password)), (render_pg_hba(before), render_pg_hba(after)))
+    pairs = (
+        (render_passfile(before, password), render_passfile(after, password)),
+        (render_pg_hba(before), render_pg_hba(after)),
+        (render_guard_conf(before), render_guard_conf(after)),
+    )
     diffs = [(new.path, new.diff(old.content)) for old, new in pairs]
     for path, diff in diffs:
         if diff:

@@ -191,7 +191,8 @@ def roles_recorded(ctx: Context) -> str:
 def primary_file_written(ctx: Context) -> str:
     """Write the new primary's replication.conf: it follows nobody"""
     candidate = ctx.handle(ctx.instance)
-    written = candidate.put_files([files.render_replication_conf(candidate.spec)])
+    # The epoch too, where it could not be told of it before: its start guard must not take its own standbys for further on.
+    written = candidate.put_files([files.render_replication_conf(candidate.spec), files.epoch_file(candidate.spec, ctx.cluster.epoch)])
     if written:
         candidate.reload()
     return f"{candidate.spec.replication_file} says so." if written else "Already so."

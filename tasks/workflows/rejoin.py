@@ -20,6 +20,7 @@ from clusters.ownership import made_command, unmade_command
 from clusters.postgres import commands, files, rejoin_commands, rules
 from clusters.postgres.facts import Lsn
 from clusters.postgres.files import File
+from clusters.postgres.guard import guard_files
 from clusters.postgres.history import Stretch
 from clusters.postgres.rejoin_facts import WAYS, RejoinFacts
 from clusters.postgres.spec import InstanceSpec
@@ -246,6 +247,7 @@ def data_exchanged(ctx: Context) -> str:
 def files_written(ctx: Context) -> str:
     """Write its own files: whom it follows, who may connect, the epoch"""
     target = ctx.handle(ctx.instance)
+    target.put_guard()
     return files_put(target, _files(target.spec, ctx.instance))
 
 
@@ -465,6 +467,7 @@ def _files(spec: InstanceSpec, instance: Instance) -> list[File]:
         files.render_pg_hba(spec),
         files.render_replication_conf(spec),
         files.epoch_file(spec, cluster.epoch),
+        *guard_files(spec),
         files.standby_signal(spec.data_directory),
     ]
 

@@ -42,7 +42,7 @@ def done(job: Job) -> set[str]:
 
 
 def lines(text: str) -> set[str]:
-    """Without what is drawn when it is written: the marker's token, the canary's numbers, and without the line numbers of a diff."""
+    """Without what is drawn when it is written: marker, canary, system identifier; and without the line numbers of a diff."""
     found = (line for line in text.splitlines() if line.strip() and not line.startswith("@@"))
-    drawn = ("pgreplica.marker", "pgreplica.canary")
+    drawn = ("pgreplica.marker", "pgreplica.canary", "system_identifier")
     return {next((f"<{table}>" for table in drawn if table in line), line) for line in found}

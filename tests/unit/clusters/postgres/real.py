@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from clusters.postgres import commands, files, names, statements
+from clusters.postgres import commands, files, guard, names, statements
 from clusters.postgres.commands import Command
 from clusters.postgres.facts import InstanceFacts, parse_version
 from clusters.postgres.files import File
@@ -89,7 +89,9 @@ class Pair:
         parent = str(Path(spec.data_directory).parent)
         for path in (spec.socket_directory, spec.conf_directory, spec.secrets_directory, spec.log_directory, parent):
             self.make_directory(Path(path))
-        self.put(files.render_superuser_passfile(spec, SUPERUSER_PASSWORD), *files.files_of(spec, REPLICATION_PASSWORD))
+        self.put(
+            files.render_superuser_passfile(spec, SUPERUSER_PASSWORD), *files.files_of(spec, REPLICATION_PASSWORD), *guard.guard_files(spec)
+        )
 
     def make_directory(self, path: Path) -> None:
         if not path.exists():

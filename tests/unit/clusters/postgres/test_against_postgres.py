@@ -72,6 +72,25 @@ def it_makes_every_object_and_no_line_that_postgres_cannot_use(pair):
     assert pair.psql(Call(statements.FILE_ERRORS, {}, {})) == ""
 
 
+def it_lets_the_start_guard_ask_the_other_as_the_replication_role(pair):
+    def guard(spec, expected=0):
+        """The guard up to where it becomes the server, which then only prints a setting."""
+        arguments = ("-D", spec.data_directory, "-c", f"config_file={spec.config_file}", "-C", "port")
+        return pair.run(Command((spec.guard_program, *arguments)), expected)
+
+    alpha, beta = pair.alpha, pair.beta
+    pair.panel(alpha, Call(statements.WRITE_MARKER, {}, {"id": 60, "epoch": 1, "token": "guard"}))
+    until(lambda: pair.panel(beta, Call(statements.READ_MARKER, {}, {"id": 60})), "the row arrives")
+    said = f"alpha may start as a primary, on timeline 1, epoch 1; beta (127.0.0.1:{beta.port}) is a standby on timeline 1, epoch 1."
+    assert said in guard(alpha)
+    assert "beta starts as a standby" in guard(beta)
+    signal = Path(f"{beta.data_directory}/standby.signal")
+    aside = signal.rename(signal.with_suffix(".aside"))
+    refused = guard(beta, expected=84)
+    aside.rename(signal)
+    assert f"alpha (127.0.0.1:{alpha.port}) accepts writes on timeline 1, epoch 1. beta has no standby.signal" in refused
+
+
 def it_observes_a_healthy_pair(pair):
     until(lambda: look(pair).streaming, "beta streams")
     found = look(pair)

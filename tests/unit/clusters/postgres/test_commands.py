@@ -47,7 +47,8 @@ EXACT = [
     (
         commands.pg_ctl_start(alpha_spec(), 90),
         (
-            *(f"{BIN}/pg_ctl", "start", f"--pgdata={DATA.format('alpha')}", "--log=/var/lib/pgreplica/orders/alpha/log/postgresql.log"),
+            *(f"{BIN}/pg_ctl", "start", f"--pgdata={DATA.format('alpha')}", "-p", "/var/lib/pgreplica/orders/alpha/guard/start"),
+            "--log=/var/lib/pgreplica/orders/alpha/log/postgresql.log",
             *("--options=-c config_file=/var/lib/pgreplica/orders/alpha/conf/postgresql.conf", "--wait", "--timeout=90"),
         ),
     ),

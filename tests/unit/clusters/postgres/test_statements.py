@@ -74,6 +74,7 @@ def it_closes_the_public_schema_where_postgres_leaves_it_open():
         "create_schema",
         "create_marker_table",
         "own_marker_table",
+        "grant_epochs",
     ]
 
 
