@@ -26,6 +26,7 @@ _CLUSTER_SECRETS = [f"cluster__{name}" for name in SECRETS]
 class ServerAdmin(PageAdmin):
     list_display = ("page", "address_shown", "instances", "base_directory", "looked_at")
     search_fields = ("name", "address")
+    list_before_template = "clusters/server_tools.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Server]:
         return super().get_queryset(request).defer("facts").annotate(number=Count("instances"))  # type: ignore[no-any-return]

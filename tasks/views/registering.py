@@ -32,7 +32,7 @@ OF_KEY: Final = ("private_key", "passphrase")
 
 @page("clusters.add_server", METHODS)
 def server_register_page(request: HttpRequest) -> HttpResponseBase:
-    given = {**_given(request, ServerForm)}
+    given = _given(request, ServerForm)
     errors: Mapping[str, list[str]] = {}
     if request.method == "POST":
         try:
@@ -43,7 +43,9 @@ def server_register_page(request: HttpRequest) -> HttpResponseBase:
             messages.success(request, _("Server %(name)s is registered.") % {"name": server.name})
             _read_host_key(request, server)
             return redirect("server-page", server.name)
-    form = ServerForm(initial={field.name: field.initial for field in ServerForm().fields.values()} | given)  # type: ignore[attr-defined]
+    # Whoever registers a second server on a page has it elsewhere.
+    elsewhere = Server.objects.filter(connection=Server.Connection.LOCAL).exists()
+    form = ServerForm(initial={"connection": Server.Connection.SSH if elsewhere else Server.Connection.LOCAL} | given)
     return _form_page(request, _("Register server"), form, errors, _servers_crumbs(), button=_("Register"), icon="add")
 
 
