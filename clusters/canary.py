@@ -1,13 +1,16 @@
 """The canary writer: writes a row every few milliseconds as an application would, and knows which ones were acknowledged when.
 
-It connects with the cluster's own multi-host connection string and target_session_attrs=read-write, so what it measures is
-what an application that does the same feels (PostgreSQL manual, libpq, "Specifying Multiple Hosts").
+It connects with a multi-host connection string and target_session_attrs=read-write, so what it measures is what an application
+that does the same feels (PostgreSQL manual, libpq, "Specifying Multiple Hosts"). Servers that the panel reaches by SSH it
+reaches through that connection: pg_hba.conf admits the panel from there.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -16,13 +19,14 @@ import psycopg
 
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.quoting import conninfo
-from clusters.postgres.spec import InstanceSpec
 from clusters.postgres.statements import WRITE_CANARY, Call
 from clusters.secrets import Secret
 
 PERIOD_SECONDS: Final = 0.005
 AGAIN_SECONDS: Final = 0.01
 CONNECT_SECONDS: Final = 2
+
+Way = AbstractContextManager[tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,12 @@ class Gap:
 class Canary:
     """A thread that writes until it is stopped. It never raises: an error is what it is there to measure."""
 
-    def __init__(self, spec: InstanceSpec, password: Secret, job_id: int) -> None:
+    def __init__(self, ways: Sequence[Way], role: str, password: Secret, job_id: int) -> None:
+        """`ways`: for each member a context in which it can be reached at the host and port it gives."""
         self._job_id = job_id
-        self._conninfo = canary_conninfo(spec)
+        with ExitStack() as stack:
+            self._conninfo = canary_conninfo([stack.enter_context(way) for way in ways], role)
+            self._ways = stack.pop_all()
         self._password = password
         self._acknowledged: list[tuple[float, int]] = []
         self._ended = threading.Event()
@@ -57,6 +64,7 @@ class Canary:
     def close(self) -> None:
         self._ended.set()
         self._thread.join(CONNECT_SECONDS + 10)
+        self._ways.close()
 
     def gap(self) -> Gap:
         """Stops the writing, and tells."""
@@ -79,13 +87,13 @@ class Canary:
                 self._ended.wait(AGAIN_SECONDS)
 
 
-def canary_conninfo(spec: InstanceSpec) -> str:
-    """Every member's address, in one connection string that finds the one that accepts writes. Without password."""
+def canary_conninfo(places: Sequence[tuple[str, int]], role: str) -> str:
+    """Every member's place, in one connection string that finds the one that accepts writes. Without password."""
     return conninfo(
         {
-            "host": ",".join(member.address for member in spec.members),
-            "port": ",".join(str(member.port) for member in spec.members),
-            "user": spec.panel_role,
+            "host": ",".join(host for host, _port in places),
+            "port": ",".join(str(port) for _host, port in places),
+            "user": role,
             "dbname": SUPERUSER,
             "target_session_attrs": "read-write",
             "connect_timeout": CONNECT_SECONDS,

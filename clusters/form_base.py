@@ -146,6 +146,24 @@ def bindir_field() -> CheckedField:
     )
 
 
+def image_field() -> CheckedField:
+    return CheckedField(
+        names.image,
+        label=gettext_lazy("Image"),
+        required=False,
+        help_text=gettext_lazy("On a server with Docker, by tag or digest. Empty: postgres:VERSION, for a standby that of its upstream."),
+    )
+
+
+def network_field() -> CheckedField:
+    return CheckedField(
+        names.container_name,
+        label=gettext_lazy("Docker network"),
+        required=False,
+        help_text=gettext_lazy("An existing network of the server's engine. Empty: the instance gets one of its own."),
+    )
+
+
 def servers() -> list[tuple[str, str]]:
     return [(name, name) for name in Server.objects.values_list("name", flat=True)]
 

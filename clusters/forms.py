@@ -30,14 +30,24 @@ from clusters.form_base import (
     Target,
     bindir_field,
     hidden,
+    image_field,
     named,
+    network_field,
     port_field,
     server_field,
 )
-from clusters.form_fields import CheckedField, LinesField, SecretField, SettingsField, max_rate, postgres_major
-from clusters.models import Cluster, Instance, ReplicationPair
+from clusters.form_fields import (
+    SUPPORTED_MAJORS,
+    CheckedField,
+    LinesField,
+    SecretField,
+    SettingsField,
+    max_rate,
+    postgres_major,
+)
+from clusters.models import Cluster, Instance, ReplicationPair, Server
 from clusters.models.cluster import Lifecycle
-from clusters.placement import bindir_choose, majors_installed, panel_ports
+from clusters.placement import bindir_choose, image_choose, majors_installed, panel_ports
 from clusters.postgres import names
 from clusters.postgres.settings import setting
 from clusters.promotion_forms import FailoverRequest, PromoteRequest, SwitchoverRequest
@@ -70,16 +80,29 @@ class PlacedRequest(RequestForm):
     server = server_field()
     port = port_field()
     bindir = bindir_field()
+    image = image_field()
+    network = network_field()
 
     def _check_place(self, major: int) -> None:
         port, server = self.cleaned_data.get("port"), self.target.server
         if server is None:
             return
-        self._try("bindir", bindir_choose, server, major, self.cleaned_data.get("bindir"))
+        if server.runtime == Server.Runtime.DOCKER:
+            self._try("image", image_choose, server, major, self.cleaned_data.get("image"))
+            self._refuse_given(("bindir",), _("This server runs PostgreSQL in containers. Choose an image instead."))
+        else:
+            self._try("bindir", bindir_choose, server, major, self.cleaned_data.get("bindir"))
+            self._refuse_given(("image", "network"), _("This server runs PostgreSQL without containers. Leave it empty."))
         if port and Instance.objects.filter(server=server, port=port).exists():
             self.add_error("port", _("Another instance on this server has this port. Choose another port, or leave it empty."))
         if port in panel_ports(server):
             self.add_error("port", _("The panel itself uses this port. Choose another port, or leave it empty."))
+
+
+    def _refuse_given(self, fields: tuple[str, ...], sentence: str) -> None:
+        for field in fields:
+            if self.cleaned_data.get(field):
+                self.add_error(field, sentence)
 
 
 def _owner_role(text: str, field: str) -> str:
@@ -134,6 +157,8 @@ class CreateClusterRequest(PlacedRequest):
 
     def _newest_major(self) -> int | None:
         server = self.target.server
+        if server and server.runtime == Server.Runtime.DOCKER:
+            return int(SUPPORTED_MAJORS[-1])
         majors = majors_installed(server) if server else []
         if not majors:
             self._try("server", bindir_choose, server, 0)
@@ -157,6 +182,8 @@ class CreateClusterRequest(PlacedRequest):
             instance_name=values["instance"],
             port=values["port"],
             bindir=values["bindir"],
+            image=values["image"],
+            network=values["network"],
             client_networks=values["client_networks"],
             settings=values["settings"],
         )
@@ -203,14 +230,29 @@ class AddStandbyRequest(PlacedRequest):
         values["name"] = values.get("name") or next(name for n in range(1, len(taken) + 2) if (name := f"node{n}") not in taken)
         if values["name"] in taken:
             self.add_error("name", _("This cluster has an instance of this name already. Choose another name."))
+        self._check_apart(cluster)
         self._check_place(cluster.postgres_major)
+
+    def _check_apart(self, cluster: Cluster) -> None:
+        """Behind one engine a member would be seen under the address of the engine's own bridge, which no pg_hba.conf names."""
+        server = self.target.server
+        if server and server.runtime == Server.Runtime.DOCKER and cluster.instances.filter(server=server).exists():
+            sentence = _("%(server)s runs a member of this cluster already, and two containers of one cluster need two servers.")
+            self.add_error("server", sentence % {"server": server.name})
 
     def declare(self) -> Target:
         values, cluster, server, upstream = self.params(), self.target.cluster, self.target.server, self.upstream_row
         if cluster is None or server is None or upstream is None:
             raise TypeError("declare is for a form that is valid")
         standby = services.instance_declare(
-            cluster=cluster, server=server, name=values["name"], role=Instance.Role.STANDBY, port=values["port"], bindir=values["bindir"]
+            cluster=cluster,
+            server=server,
+            name=values["name"],
+            role=Instance.Role.STANDBY,
+            port=values["port"],
+            bindir=values["bindir"],
+            image=values["image"] or upstream.image,
+            network=values["network"],
         )
         services.pair_declare(upstream=upstream, standby=standby)
         return Target(cluster, standby, server)

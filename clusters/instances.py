@@ -18,8 +18,8 @@ from clusters.hosts.machine import Fence, Finished, HostError, Machine, Unit
 from clusters.machines import machine_of
 from clusters.models import Instance
 from clusters.ownership import OWNER_FILE, made_command, owner_text, unmade_command
-from clusters.postgres import commands, files, guard, rejoin_commands, statements
-from clusters.postgres.commands import Command, StopMode
+from clusters.postgres import commands, containers, files, guard, rejoin_commands, statements
+from clusters.postgres.command import Command, StopMode
 from clusters.postgres.facts import ControlData, InstanceFacts, Version, parse_controldata, parse_version
 from clusters.postgres.files import File
 from clusters.postgres.names import SUPERUSER
@@ -32,6 +32,8 @@ from clusters.sessions import Session, answered, panel_session, rows_of
 TOOL_SECONDS: Final = 60.0
 LONG_SECONDS: Final = 3600.0
 LOG_TAIL_LINES: Final = 20
+#: What pg_ctl status says by its exit code: a server runs, none does, there is no usable data directory.
+_STATUS: Final = {0: True, 3: False, 4: False}
 
 
 class ToolFailed(HostError):
@@ -86,7 +88,10 @@ class InstanceHandle:
         """Whether a server runs in the data directory, as pg_ctl sees it."""
         if not self.is_initialised():
             return False
-        return self._tool(commands.pg_ctl_status(self.spec)).returncode == 0
+        finished = self._tool(commands.pg_ctl_status(self.spec))
+        if finished.returncode not in _STATUS:  # an engine that does not answer has not said that nothing runs
+            self._succeeded(finished, _("Whether %(name)s runs could not be found out: %(error)s"))
+        return _STATUS[finished.returncode]
 
     def observe(self, with_size: bool = False) -> InstanceFacts:
         """One look at the running instance, as the panel's role. Raises: InstanceUnreachable, facts.Unreadable."""
@@ -94,8 +99,14 @@ class InstanceHandle:
 
     def programs_version(self) -> Version | None:
         """The version of the PostgreSQL programs in the declared directory; None where they do not run."""
-        finished = self._tool(commands.postgres_version(self.spec.bindir))
+        finished = self._tool(commands.postgres_version(self.spec))
         return parse_version(finished.stdout) if finished.ok else None
+
+    def libc(self) -> str:
+        """The C library that this instance sorts text with: of its image, else of its server; empty where it is not known."""
+        if self.spec.container is None:
+            return str(self.machine.facts()["libc"])
+        return inert(self._tool(containers.libc(self.spec)).stdout)
 
     def read_text(self, path: str) -> str | None:
         content = self.machine.read_file(path)
@@ -107,6 +118,9 @@ class InstanceHandle:
 
     def log_tail(self) -> list[str]:
         """The last lines of the server's log."""
+        if self.spec.container:
+            said = self._tool(containers.logs(self.spec, LOG_TAIL_LINES))
+            return [line for line in (said.stdout + said.stderr).splitlines() if line.strip()][-LOG_TAIL_LINES:]
         tail = self.machine.read_tail(self.spec.log_file) or b""
         return tail.decode("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
 
@@ -219,6 +233,11 @@ class InstanceHandle:
         self._conductor.changed()
         return removed
 
+    def remove_container(self) -> None:
+        """Take the serving container away, where there is one: its directory is about to move or to go."""
+        if self.spec.container:
+            self._change(containers.down(self.spec), _("The container of %(name)s could not be removed: %(error)s"))
+
     def remove_socket_directory(self) -> None:
         """Delete the directory of the instance's socket, which no server uses any more."""
         directory = self.spec.socket_directory
@@ -282,6 +301,8 @@ class InstanceHandle:
 
         A running primary goes on as it is. Where the mark is written and standby.signal is not, the panel itself does not start it.
         """
+        if self.spec.container:  # first: under `always` the engine undoes a stop at its next start
+            self._change(containers.restart_policy(self.spec, "no"), _("The restart policy of %(name)s could not be set: %(error)s"))
         self.put_files([files.fenced_file(self.spec, why), files.standby_signal(self.spec.data_directory)])
 
     def unfence(self, *, as_primary: bool) -> None:
@@ -289,6 +310,9 @@ class InstanceHandle:
         paths = [files.standby_signal(self.spec.data_directory).path] if as_primary else []
         for path in (*paths, self.spec.fenced_file):
             self.remove_file(path)
+        if self.spec.container:
+            policy = containers.restart_policy(self.spec, "unless-stopped")
+            self._change(policy, _("The restart policy of %(name)s could not be set: %(error)s"))
 
     def stop_and_read(self, seconds: int) -> ControlData | None:
         """Stop the server and read where its WAL ends, in one go; None when it was still stopping after `seconds`."""
@@ -349,8 +373,13 @@ class InstanceHandle:
     def unit_directory(self, unit: str) -> str:
         return f"{self.spec.units_directory}/{unit}"
 
+    def _container_of_unit(self, unit: str) -> str:
+        return f"{containers.container_of(self.spec).name}-{unit}"
+
     def unit_start(self, unit: str, command: Command) -> Unit:
         """Start a command detached, or find the one that was started under this name."""
+        if self.spec.container:
+            command = containers.named(command, self._container_of_unit(unit))
         self._conductor.command(command.display())
         started = self.machine.start_unit(self.unit_directory(unit), command.argv, env=command.env, fence=self._fence())
         self._conductor.changed()
@@ -366,6 +395,8 @@ class InstanceHandle:
     def unit_end(self, unit: str) -> None:
         """Stop a detached command if it runs, and delete its receipts."""
         directory = self.unit_directory(unit)
+        if self.spec.container:  # the docker command may have been killed without its container
+            self._change(containers.remove(self._container_of_unit(unit)), _("A container of %(name)s could not be removed: %(error)s"))
         if self.machine.stop_unit(directory, fence=self._fence()).state != "absent":
             self.machine.remove_unit(directory, self._fence())
             self._conductor.changed()

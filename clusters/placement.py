@@ -43,6 +43,22 @@ def bindir_choose(server: Server, major: int, wanted: str | None = None) -> str:
     return wanted or found[0]
 
 
+def image_choose(server: Server, major: int, wanted: str | None = None) -> str:
+    """The image of a container; whether it is of this major version the job asks the image itself.
+
+    Raises: ValidationError naming `server` where the engine or the system user is not known to be fit for containers.
+    """
+    if not owner_of(server):
+        sentence = _("The panel has not seen yet as which user containers run on %(server)s. Check the server first.")
+        raise ValidationError({"server": sentence % {"server": server.name}})
+    return wanted or f"postgres:{major}"
+
+
+def owner_of(server: Server) -> str:
+    """`uid:gid` of the server's system user, as the last check saw it; empty where none has."""
+    return str(server.facts.get("owner", ""))
+
+
 def port_choose(server: Server) -> int:
     """The lowest port from 5432 on that no instance has, that the panel does not use and that was not seen in use.
 

@@ -12,9 +12,10 @@ from typing_extensions import TypedDict
 
 from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
 from clusters.models.cluster import Lifecycle
+from clusters.placement import owner_of
 from clusters.postgres.names import OBJECT_NAME
 from clusters.postgres.quoting import uri
-from clusters.postgres.spec import InstanceSpec, Member, Upstream
+from clusters.postgres.spec import Container, InstanceSpec, Member, Upstream
 from clusters.postgres.sync import standby_names
 from clusters.server_findings import FindingShow, server_findings
 from clusters.slots import SlotShow, slots_of
@@ -149,7 +150,13 @@ def instance_spec(instance: Instance) -> InstanceSpec:
         settings=dict(cluster.settings),
         synchronous=standby_names(cluster.sync_mode, cluster.sync_count, _waited_for(instance, members)),
         system_identifier=cluster.system_identifier,
+        container=_container(instance) if instance.image else None,
     )
+
+
+def _container(instance: Instance) -> Container:
+    name = f"{instance.cluster.name}-{instance.name}"
+    return Container(name=name, image=instance.image, user=owner_of(instance.server), network=instance.network)
 
 
 def _waited_for(instance: Instance, members: list[Instance]) -> list[str]:

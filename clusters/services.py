@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from clusters.models import Cluster, Instance, KeptCopy, ReplicationPair, Server, SshKey, Verification
 from clusters.models.cluster import Lifecycle
-from clusters.placement import bindir_choose, port_choose
+from clusters.placement import bindir_choose, image_choose, port_choose
 from clusters.postgres.names import slot_name
 from clusters.secrets import Secret
 from clusters.ssh_keys import KeyPair
@@ -120,6 +120,8 @@ def cluster_declare(
     instance_name: str = "node1",
     port: int | None = None,
     bindir: str | None = None,
+    image: str | None = None,
+    network: str | None = None,
     client_networks: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
 ) -> tuple[Cluster, Instance]:
@@ -142,7 +144,15 @@ def cluster_declare(
     with transaction.atomic():
         _created(cluster)
         primary = instance_declare(
-            cluster=cluster, server=server, name=instance_name, role=Instance.Role.PRIMARY, port=port, bindir=bindir, name_field="instance"
+            cluster=cluster,
+            server=server,
+            name=instance_name,
+            role=Instance.Role.PRIMARY,
+            port=port,
+            bindir=bindir,
+            image=image,
+            network=network,
+            name_field="instance",
         )
     return cluster, primary
 
@@ -155,6 +165,8 @@ def instance_declare(
     role: str,
     port: int | None = None,
     bindir: str | None = None,
+    image: str | None = None,
+    network: str | None = None,
     name_field: str = "name",
 ) -> Instance:
     """A planned instance. Port and programs that are not given are chosen from what is known of the server.
@@ -163,13 +175,16 @@ def instance_declare(
     """
     with transaction.atomic():
         Server.objects.select_for_update().get(pk=server.pk)  # two declarations never choose the same port
+        contained = server.runtime == Server.Runtime.DOCKER
         instance = Instance(
             cluster=cluster,
             server=server,
             name=name,
             role=role,
             port=port or port_choose(server),
-            bindir=bindir_choose(server, cluster.postgres_major, bindir),
+            bindir="" if contained else bindir_choose(server, cluster.postgres_major, bindir),
+            image=image_choose(server, cluster.postgres_major, image) if contained else "",
+            network=network or "",
         )
         return _created(instance, {"name": name_field})
 

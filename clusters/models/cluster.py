@@ -90,7 +90,14 @@ class Instance(models.Model):
     server = models.ForeignKey(Server, models.PROTECT, related_name="instances", verbose_name=_("server"))
     name = models.CharField(_("name"), max_length=41)
     port = models.PositiveIntegerField(_("port"))
-    bindir = models.CharField(_("PostgreSQL programs"), max_length=255, help_text=_("Directory of the PostgreSQL programs on the server."))
+    # Where its programs are: a directory of the server, or an image of its Docker engine. The other one is empty.
+    bindir = models.CharField(
+        _("PostgreSQL programs"), max_length=255, blank=True, help_text=_("Directory of the PostgreSQL programs on the server.")
+    )
+    image = models.CharField(_("image"), max_length=255, blank=True, help_text=_("Image of the container, by tag or digest."))
+    network = models.CharField(
+        _("Docker network"), max_length=128, blank=True, help_text=_("An existing network of the engine. Empty: one of its own.")
+    )
     # Declared: what the panel means it to be. Written by one step of the workflow that saw it become true.
     role = models.CharField(_("declared role"), max_length=10, choices=Role)
     lifecycle = models.CharField(_("lifecycle"), max_length=10, choices=Lifecycle, default=Lifecycle.PLANNED, editable=False)
@@ -129,6 +136,7 @@ class Instance(models.Model):
             ),
             models.CheckConstraint(condition=Q(port__gte=1, port__lte=65535), name="instance_port_valid"),
             models.CheckConstraint(condition=Q(name__regex=OBJECT_NAME), name="instance_name_valid"),
+            models.CheckConstraint(condition=Q(bindir="") ^ Q(image=""), name="instance_programs_one_kind"),
         ]
 
     def __str__(self) -> str:

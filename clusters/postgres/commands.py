@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
+from clusters.postgres import containers
+from clusters.postgres.command import Command, StopMode
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.quoting import conninfo
 from clusters.postgres.spec import InstanceSpec, Upstream
-from clusters.secrets import MASK, Secret
-
-#: Messages in English, so that they can be read back; `facts` parses some of them.
-ENGLISH: Final[Mapping[str, str]] = {"LC_ALL": "C"}
-
-StopMode = Literal["smart", "fast", "immediate"]
+from clusters.secrets import Secret
 
 
-@dataclass(frozen=True)
-class Command:
-    """A program with its arguments, what it reads, and a sentence on why it is run."""
-
-    argv: tuple[str, ...]
-    stdin: str | Secret | None = None
-    env: Mapping[str, str] = field(default_factory=lambda: dict(ENGLISH))
-    purpose: str = ""
-
-    def display(self) -> str:
-        """One line that a person could paste into a shell; what it reads is shown unless it is a secret."""
-        env = [f"{name}={shlex.quote(value)}" for name, value in self.env.items() if name not in ENGLISH]
-        line = " ".join([*env, shlex.join(self.argv)])
-        if self.stdin is None:
-            return line
-        return f"{line} <<< {MASK if isinstance(self.stdin, Secret) else shlex.quote(self.stdin)}"
-
-    def stdin_bytes(self) -> bytes | None:
-        """What to feed the program, in clear. For the one who runs it, nobody else."""
-        text = self.stdin.reveal() if isinstance(self.stdin, Secret) else self.stdin
-        return None if text is None else text.encode()
+def program(spec: InstanceSpec, name: str, *arguments: str, network: bool = False) -> tuple[str, ...]:
+    """A PostgreSQL program beside the server: of the server's own, or of the image. `network`: it must reach other servers."""
+    if spec.container:
+        return containers.one_shot(spec, name, *arguments, network=network)
+    return (f"{spec.bindir}/{name}", *arguments)
 
 
-def postgres_version(bindir: str) -> Command:
-    return Command((f"{bindir}/postgres", "--version"), purpose="Read the version of the PostgreSQL programs")
+def postgres_version(spec: InstanceSpec) -> Command:
+    argv = containers.version(spec) if spec.container else program(spec, "postgres", "--version")
+    return Command(argv, purpose="Read the version of the PostgreSQL programs")
 
 
 def initdb(spec: InstanceSpec, pwfile: str, locale: str = "C.UTF-8") -> Command:
@@ -53,8 +33,9 @@ def initdb(spec: InstanceSpec, pwfile: str, locale: str = "C.UTF-8") -> Command:
     """
     builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
     return Command(
-        (
-            f"{spec.bindir}/initdb",
+        program(
+            spec,
+            "initdb",
             f"--pgdata={spec.data_directory}",
             f"--username={SUPERUSER}",
             f"--pwfile={pwfile}",
@@ -70,7 +51,7 @@ def initdb(spec: InstanceSpec, pwfile: str, locale: str = "C.UTF-8") -> Command:
 
 def postgres_check(spec: InstanceSpec) -> Command:
     """Has PostgreSQL read the configuration without starting; a wrong value ends it with exit code 1 and the reason."""
-    argv = (f"{spec.bindir}/postgres", "-D", spec.data_directory, "-c", f"config_file={spec.config_file}", "-C", "config_file")
+    argv = program(spec, "postgres", "-D", spec.data_directory, "-c", f"config_file={spec.config_file}", "-C", "config_file")
     return Command(argv, purpose="Check the configuration files")
 
 
@@ -80,6 +61,8 @@ def pg_ctl_start(spec: InstanceSpec, timeout: int = 60) -> Command:
     What pg_ctl starts is the start guard, which becomes the server when nothing speaks against it. pg_ctl hands the text after
     --options to a shell, so it is quoted for one.
     """
+    if spec.container:
+        return containers.start(spec, timeout)
     options = f"-c config_file={shlex.quote(spec.config_file)}"
     return _pg_ctl(
         *(spec, "start", "-p", spec.guard_program, f"--log={spec.log_file}", f"--options={options}"),
@@ -89,6 +72,8 @@ def pg_ctl_start(spec: InstanceSpec, timeout: int = 60) -> Command:
 
 
 def pg_ctl_stop(spec: InstanceSpec, mode: StopMode = "fast", timeout: int = 60) -> Command:
+    if spec.container:
+        return containers.stop(spec, mode, timeout)
     return _pg_ctl(spec, "stop", f"--mode={mode}", "--wait", f"--timeout={timeout}", purpose=f"Stop {spec.name}")
 
 
@@ -108,6 +93,8 @@ def stop_and_read(spec: InstanceSpec, seconds: int) -> Command:
 
     Exit code 9: it had not stopped after `seconds`; it goes on stopping.
     """
+    if spec.container:
+        return containers.stop_and_read(spec, seconds)
     argv = ("sh", "-c", _STOP_AND_READ, "pgreplica", spec.bindir, spec.data_directory, str(seconds))
     return Command(argv, purpose=f"Stop {spec.name} and read where its WAL ends")
 
@@ -121,6 +108,8 @@ _END_SENDERS: Final = (
 
 def end_senders(spec: InstanceSpec) -> Command:
     """Ends the WAL senders of a server that cannot stop, since it waits for a standby that does not answer any more."""
+    if spec.container:
+        return containers.end_senders(spec)
     argv = ("sh", "-c", _END_SENDERS, "pgreplica", spec.data_directory)
     return Command(argv, purpose=f"End the WAL senders that {spec.name} waits for")
 
@@ -136,15 +125,21 @@ _KILL_SERVER: Final = (
 
 def kill_server(spec: InstanceSpec) -> Command:
     """Ends a server that heeds no stop any more, with every process of it. Only a failover does this; committed work stays in its WAL."""
+    if spec.container:
+        return containers.kill(spec)
     return Command(("sh", "-c", _KILL_SERVER, "pgreplica", spec.data_directory), purpose=f"Kill {spec.name}, which heeds no stop")
 
 
 def pg_ctl_status(spec: InstanceSpec) -> Command:
     """Exit code 0: a server runs in the data directory; 3: none; 4: no usable data directory."""
+    if spec.container:
+        return containers.status(spec)
     return _pg_ctl(spec, "status", purpose=f"See whether {spec.name} runs")
 
 
 def pg_ctl_reload(spec: InstanceSpec) -> Command:
+    if spec.container:
+        return containers.reload(spec)
     return _pg_ctl(spec, "reload", purpose=f"Have {spec.name} read its files again")
 
 
@@ -174,8 +169,9 @@ def pg_basebackup(spec: InstanceSpec, target_directory: str, max_rate: str | Non
     (`facts.parse_basebackup_line`).
     """
     return Command(
-        (
-            f"{spec.bindir}/pg_basebackup",
+        program(
+            spec,
+            "pg_basebackup",
             f"--pgdata={target_directory}",
             "--format=plain",
             "--wal-method=stream",
@@ -188,6 +184,7 @@ def pg_basebackup(spec: InstanceSpec, target_directory: str, max_rate: str | Non
             "--verbose",
             "--no-password",
             f"--dbname={upstream_conninfo(spec)}",
+            network=True,
         ),
         purpose=f"Copy {_upstream(spec).name} to {spec.server}",
     )
@@ -195,13 +192,13 @@ def pg_basebackup(spec: InstanceSpec, target_directory: str, max_rate: str | Non
 
 def pg_verifybackup(spec: InstanceSpec, directory: str) -> Command:
     """Compares every copied file with the manifest, and reads the WAL that the copy needs (with pg_waldump)."""
-    return Command((f"{spec.bindir}/pg_verifybackup", directory), purpose="Verify the copy against its manifest")
+    return Command(program(spec, "pg_verifybackup", directory), purpose="Verify the copy against its manifest")
 
 
 def pg_controldata(spec: InstanceSpec, directory: str | None = None) -> Command:
     """`facts.parse_controldata` reads what it prints."""
     return Command(
-        (f"{spec.bindir}/pg_controldata", f"--pgdata={directory or spec.data_directory}"), purpose=f"Read the control file of {spec.name}"
+        program(spec, "pg_controldata", f"--pgdata={directory or spec.data_directory}"), purpose=f"Read the control file of {spec.name}"
     )
 
 
@@ -214,13 +211,15 @@ def pg_rewind(spec: InstanceSpec, dry_run: bool = False) -> Command:
     more = (f"--config-file={spec.config_file}",) if spec.major >= 15 else ()
     source = upstream_conninfo(spec, dbname=SUPERUSER, application_name=f"{spec.name}-rewind")
     return Command(
-        (
-            f"{spec.bindir}/pg_rewind",
+        program(
+            spec,
+            "pg_rewind",
             f"--target-pgdata={spec.data_directory}",
             f"--source-server={source}",
             *more,
             *(("--dry-run",) if dry_run else ()),
             "--progress",
+            network=True,
         ),
         purpose=f"Rewind {spec.name} to what {_upstream(spec).name} has",
     )
@@ -232,8 +231,9 @@ def pg_waldump(spec: InstanceSpec, timeline: int, start: str, end: str | None = 
     It ends with an error where the WAL ends: that is how the end is found.
     """
     return Command(
-        (
-            f"{spec.bindir}/pg_waldump",
+        program(
+            spec,
+            "pg_waldump",
             f"--path={wal_directory or spec.data_directory + '/pg_wal'}",
             f"--timeline={timeline}",
             f"--start={start}",
@@ -243,42 +243,36 @@ def pg_waldump(spec: InstanceSpec, timeline: int, start: str, end: str | None = 
     )
 
 
+#: No start-up file, no question, bare rows, an end at the first error.
+_BARE: Final = ("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
+
+
 def psql(spec: InstanceSpec, script: str | Secret, database: str = SUPERUSER, purpose: str = "") -> Command:
     """Runs a script as the superuser over this instance's socket: no start-up file, stops at the first error, bare rows."""
     where = conninfo(
         {
-            "host": spec.socket_directory,
+            "host": spec.seen(spec.socket_directory),
             "port": spec.port,
             "user": SUPERUSER,
             "dbname": database,
-            "passfile": spec.superuser_passfile,
+            "passfile": spec.seen(spec.superuser_passfile),
             "application_name": "pgreplica",
         }
     )
-    return Command((*_bare_psql(spec), f"--dbname={where}"), stdin=script, purpose=purpose)
+    words = (*_BARE, f"--dbname={where}")
+    argv = containers.inside(spec, "psql", *words) if spec.container else program(spec, "psql", *words)
+    return Command(argv, stdin=script, purpose=purpose)
 
 
 def replication_psql(spec: InstanceSpec, command: str, purpose: str = "") -> Command:
     """Runs one replication command (IDENTIFY_SYSTEM, a slot's creation) on the upstream, from this instance's server."""
     where = upstream_conninfo(spec, dbname=SUPERUSER, replication="true", application_name=spec.name)
-    return Command((*_bare_psql(spec), f"--dbname={where}", f"--command={command}"), purpose=purpose)
+    return Command(program(spec, "psql", *_BARE, f"--dbname={where}", f"--command={command}", network=True), purpose=purpose)
 
 
 def replication_login(spec: InstanceSpec) -> Command:
     """A real replication login from the standby's place. Prints system identifier, timeline, LSN (`facts.parse_identify_system`)."""
     return replication_psql(spec, "IDENTIFY_SYSTEM", purpose=f"Log in to {_upstream(spec).name} as the replication role")
-
-
-def _bare_psql(spec: InstanceSpec) -> tuple[str, ...]:
-    return (
-        f"{spec.bindir}/psql",
-        "--no-psqlrc",
-        "--no-password",
-        "--quiet",
-        "--tuples-only",
-        "--no-align",
-        "--set=ON_ERROR_STOP=1",
-    )
 
 
 def _upstream(spec: InstanceSpec) -> Upstream:

@@ -108,6 +108,9 @@ def _head(spec: InstanceSpec) -> Iterator[str]:
     yield f"# Settings of the PostgreSQL instance {spec.name} of the cluster {spec.cluster}, written by pgreplica-admin."
     yield "# To change one, edit it here on every instance, then reload or restart. No job of this release rewrites this file."
     yield "# Nothing here needs the panel. To start this instance by hand:"
+    if spec.container:
+        yield f"#   docker compose -f {spec.compose_file} up -d"
+        return
     options = f"-l {spec.log_file} -o '-c config_file={spec.config_file}'"
     yield f"#   {spec.bindir}/pg_ctl start -p {spec.guard_program} -D {spec.data_directory} {options}"
     yield "# The guard that -p names refuses where another instance has taken over; the log then says why, and what to do."
@@ -115,14 +118,15 @@ def _head(spec: InstanceSpec) -> Iterator[str]:
 
 def _own(spec: InstanceSpec) -> Iterator[str]:
     yield from _section("This instance")
+    published = Setting("listen_addresses", "'*'", "the container's own; compose.yml publishes one address only")
     yield from _lines(
-        Setting("listen_addresses", conf_value(spec.address), "this address only, never '*'"),
+        published if spec.container else Setting("listen_addresses", conf_value(spec.address), "this address only, never '*'"),
         Setting("port", str(spec.port)),
-        Setting("unix_socket_directories", conf_value(spec.socket_directory)),
+        Setting("unix_socket_directories", conf_value(spec.seen(spec.socket_directory))),
         Setting("unix_socket_permissions", "0700", "only the system user that owns the data"),
-        Setting("hba_file", conf_value(spec.hba_file), "outside the data directory: no base backup or rewind overwrites it"),
+        Setting("hba_file", conf_value(spec.seen(spec.hba_file)), "outside the data directory: no base backup or rewind overwrites it"),
         Setting("cluster_name", conf_value(f"{spec.cluster}/{spec.name}"), "shown by ps"),
-        Setting("logging_collector", "off", f"the log goes to {spec.log_file}"),
+        Setting("logging_collector", "off", "the log goes to docker logs" if spec.container else f"the log goes to {spec.log_file}"),
     )
 
 
@@ -200,7 +204,7 @@ def primary_conninfo(spec: InstanceSpec) -> str:
             "host": spec.upstream.address,
             "port": spec.upstream.port,
             "user": spec.replication_role,
-            "passfile": spec.passfile,
+            "passfile": spec.seen(spec.passfile),
             "application_name": spec.name,
             "connect_timeout": 10,
         }
@@ -252,7 +256,7 @@ def render_passfile(spec: InstanceSpec, replication_password: Secret) -> File:
 
 def render_superuser_passfile(spec: InstanceSpec, superuser_password: Secret) -> File:
     """The password file with which psql reaches the superuser over this instance's socket."""
-    line = pgpass_line(spec.socket_directory, spec.port, "*", SUPERUSER, superuser_password)
+    line = pgpass_line(spec.seen(spec.socket_directory), spec.port, "*", SUPERUSER, superuser_password)
     return File(spec.superuser_passfile, f"{line}\n", 0o600, secret=True)
 
 

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Final
 
-from clusters.postgres.commands import Command, pg_waldump
+from clusters.postgres.command import Command
+from clusters.postgres.commands import pg_waldump, program
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.parsers import Lsn
 from clusters.postgres.spec import InstanceSpec
@@ -46,8 +47,9 @@ def copy_conf(spec: InstanceSpec, directory: str) -> Command:
 
 def recover_alone(spec: InstanceSpec) -> Command:
     """Crash recovery and a clean end without ever accepting a connection: pg_rewind wants a server that was stopped cleanly."""
-    argv = (f"{spec.bindir}/postgres", "--single", "-D", spec.data_directory, "-c", f"config_file={spec.config_file}")
-    return Command((*argv, "-c", "synchronous_standby_names=", "template1"), purpose=f"Recover {spec.name} from its crash, on its own")
+    options = ("-c", f"config_file={spec.config_file}", "-c", "synchronous_standby_names=")
+    argv = program(spec, "postgres", "--single", "-D", spec.data_directory, *options, "template1")
+    return Command(argv, purpose=f"Recover {spec.name} from its crash, on its own")
 
 
 def read_by_hand(bindir: str, directory: str, data: str, socket_directory: str, port: int) -> str:

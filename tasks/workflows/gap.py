@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterable
 from typing import Final, cast
 
-from clusters.canary import Canary
+from clusters.canary import Canary, Way
 from clusters.models import Instance
 from clusters.postgres.statements import FORGET_CANARY, MAKE_CANARY_TABLE, READ_CANARY, Call
 from tasks.context import Context
 from tasks.plan import PlanItem, PlanRequest
+from tasks.workflows.looking import members_ready
 from tasks.workflows.planning import planned, planned_primary
 from tasks.workflows.step import StepFailed
 
@@ -24,7 +25,7 @@ def measuring_begun(ctx: Context) -> str:
     primary = ctx.handle(ctx.cluster.instances.select_related("server", "cluster").get(role=Instance.Role.PRIMARY))
     primary.execute(Call(MAKE_CANARY_TABLE, {}, {}))
     primary.execute(Call(FORGET_CANARY, {}, {"job": ctx.job.pk}))
-    canary = ctx.held.get(CANARY, lambda: Canary(primary.spec, ctx.cluster.panel_password, ctx.job.pk))
+    canary = ctx.held.get(CANARY, lambda: Canary(_ways(ctx), primary.spec.panel_role, ctx.cluster.panel_password, ctx.job.pk))
     if not canary.wait_for_writes():
         ctx.held.drop(CANARY)
         raise StepFailed(
@@ -32,6 +33,11 @@ def measuring_begun(ctx: Context) -> str:
             "See that the panel reaches each member's address and port, or ask without the canary.",
         )
     return "The canary writes a row every 5 ms through the connection string of the cluster."
+
+
+def _ways(ctx: Context) -> list[Way]:
+    handles = [ctx.handle(row) for row in members_ready(ctx)]
+    return [handle.machine.forward(handle.spec.address, handle.spec.port) for handle in handles]
 
 
 def measuring_ended(ctx: Context) -> str:

@@ -11,7 +11,8 @@ from clusters.hosts.machine import Fence, Machine
 from clusters.machines import machine_of
 from clusters.models import KeptCopy, ReplicationPair
 from clusters.ownership import OWNER_FILE
-from clusters.postgres import commands, files, rules
+from clusters.postgres import files, rules
+from clusters.postgres.command import ENGLISH
 from tasks.context import TOKEN_FILE, Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest, command_item
 from tasks.workflows.keeping import copy_recorded, data_of, data_renamed, owner_of, rename_commands, root_of
@@ -219,7 +220,7 @@ def _removed(ctx: Context, machine: Machine, token_file: str, copy: KeptCopy, ow
 
 def _not_running(machine: Machine, copy: KeptCopy) -> None:
     """Raises: StepFailed where somebody has started a server in it by hand."""
-    said = machine.run(["sh", "-c", _RUNS, "pgreplica", copy_data(copy)], env=commands.ENGLISH, timeout=30)
+    said = machine.run(["sh", "-c", _RUNS, "pgreplica", copy_data(copy)], env=ENGLISH, timeout=30)
     if said.stdout.strip():
         raise StepFailed(f"A server runs in {copy_data(copy)}: {said.stdout.strip()[:200]}", "Stop it, then ask again.")
 

@@ -10,6 +10,7 @@ from clusters.instances import InstanceHandle
 from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
 from clusters.postgres import commands
+from clusters.postgres.command import ENGLISH
 from clusters.postgres.facts import InstanceFacts, Lsn
 from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts, Surroundings
 from clusters.postgres.spec import Upstream
@@ -82,7 +83,7 @@ def logins_tried(ctx: Context, candidate: Instance, followers: list[Instance]) -
     for row in followers:
         spec = replace(ctx.handle(row).spec, upstream=Upstream(target.name, target.address, target.port, "unused"))
         try:
-            finished = ctx.handle(row).machine.run(commands.replication_login(spec).argv, env=commands.ENGLISH, timeout=30)
+            finished = ctx.handle(row).machine.run(commands.replication_login(spec).argv, env=ENGLISH, timeout=30)
         except HostError as error:
             answers[row.name] = error.what
         else:
@@ -99,7 +100,7 @@ def _surroundings(handle: InstanceHandle) -> Surroundings:
             fenced=handle.fenced(),
             free_bytes=handle.machine.free_bytes(handle.spec.data_directory),
             machine=str(facts["machine"]),
-            libc=str(facts["libc"]),
+            libc=handle.libc(),
         )
     except HostError:  # that it does not answer is told by the look at the instance itself
         return Surroundings()

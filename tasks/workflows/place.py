@@ -8,6 +8,7 @@ from clusters.instances import InstanceHandle
 from clusters.models import Cluster
 from clusters.ownership import made_command
 from clusters.postgres import commands, files
+from clusters.postgres.compose import compose_files
 from clusters.postgres.facts import InstanceFacts, wal_rate
 from clusters.postgres.files import parity_of
 from clusters.postgres.guard import guard_files
@@ -52,8 +53,8 @@ def clone_facts(ctx: Context, upstream: InstanceHandle, standby: InstanceHandle)
         target_settings=parity_of(spec),
         source_machine=str(upstream.machine.facts()["machine"]),
         target_machine=str(standby.machine.facts()["machine"]),
-        source_libc=str(upstream.machine.facts()["libc"]),
-        target_libc=str(standby.machine.facts()["libc"]),
+        source_libc=upstream.libc(),
+        target_libc=standby.libc(),
     )
 
 
@@ -91,6 +92,8 @@ def directories_made(ctx: Context) -> str:
 def directories_taken_away(ctx: Context) -> str:
     """Delete what this job has made, and only that"""
     handle = ctx.handle(ctx.instance)
+    if handle.is_owned_by(ctx.job.pk):
+        handle.remove_container()
     handle.remove_made(handle.spec.socket_directory, ctx.job.pk)
     removed = handle.remove_made(handle.spec.directory, ctx.job.pk)
     return f"{handle.spec.directory} is gone." if removed else f"{handle.spec.directory} was not there."
@@ -104,7 +107,7 @@ def directories_plan(request: PlanRequest) -> Iterable[PlanItem]:
 def instance_files(spec: InstanceSpec, cluster: Cluster) -> list[files.File]:
     """Every file that an instance needs to run, in the order in which they are written."""
     own = files.files_of(spec, cluster.replication_password)
-    return [files.render_superuser_passfile(spec, cluster.superuser_password), *own, *guard_files(spec)]
+    return [files.render_superuser_passfile(spec, cluster.superuser_password), *own, *guard_files(spec), *compose_files(spec)]
 
 
 def instance_files_put(handle: InstanceHandle, *more: files.File) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from clusters.models import Cluster, Instance
 from clusters.models.cluster import Lifecycle
 from clusters.postgres import commands
-from clusters.postgres.commands import Command
+from clusters.postgres.command import Command
 from clusters.postgres.files import File, render_passfile, render_pg_hba
 from clusters.postgres.guard import render_guard_conf
 from clusters.postgres.spec import InstanceSpec, without

@@ -15,6 +15,7 @@ from tasks.workflows.rejoining import control_of
 def put_aside(ctx: Context, handle: InstanceHandle) -> str:
     """Rename the directory of a stopped instance into the quarantine; where it is now."""
     target = handle.spec.quarantine_directory(ctx.job.pk)
+    handle.remove_container()
     if handle.machine.exists(handle.spec.directory):
         handle.move(handle.spec.directory, target)
     handle.remove_socket_directory()

@@ -7,7 +7,7 @@ from typing import Final
 
 from clusters.hosts.machine import Unit
 from clusters.instances import InstanceHandle
-from clusters.postgres.commands import Command
+from clusters.postgres.command import Command
 from tasks.context import Context
 from tasks.workflows.step import StepFailed
 

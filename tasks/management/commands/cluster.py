@@ -90,6 +90,8 @@ class Command(PromotionVerbs, CopyVerbs):
     def _place(self, parser: Any) -> None:
         parser.add_argument("--port")
         parser.add_argument("--bindir", help="directory of the PostgreSQL programs, one of those found on the server")
+        parser.add_argument("--image", help="image of the container, on a server with Docker; else postgres:VERSION or the upstream's")
+        parser.add_argument("--network", help="an existing Docker network; else one of its own")
 
     def _connect(self, parser: Any) -> Any:
         parser.add_argument("name")
@@ -115,13 +117,13 @@ class Command(PromotionVerbs, CopyVerbs):
             self.end(Exit.REFUSED)
 
     def verb_create(self, options: dict[str, Any]) -> None:
-        fields = ("name", "server", "database", "owner_role", "postgres_major", "instance", "port", "bindir")
+        fields = ("name", "server", "database", "owner_role", "postgres_major", "instance", "port", "bindir", "image", "network")
         data = {field: options[field] for field in fields}
         more = {"client_networks": options["client_network"], "settings": _settings(options["setting"])}
         self.request(options, "create_cluster", data | more | {"owner_password": _password(options["owner_password_file"])})
 
     def verb_add_standby(self, options: dict[str, Any]) -> None:
-        data = {field: options[field] for field in ("server", "upstream", "port", "bindir", "max_rate")}
+        data = {field: options[field] for field in ("server", "upstream", "port", "bindir", "image", "network", "max_rate")}
         self.request(options, "add_standby", data | {"cluster": options["name"], "name": options["instance"]})
 
     def verb_remove_standby(self, options: dict[str, Any]) -> None:

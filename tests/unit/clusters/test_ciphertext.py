@@ -17,12 +17,13 @@ pytestmark = pytest.mark.django_db
 
 
 def it_knows_every_encrypted_column() -> None:
-    assert [f"{model.__name__}.{field.name}" for model, field in encrypted_columns()] == [
+    assert {f"{model.__name__}.{field.name}" for model, field in encrypted_columns()} == {
         "Cluster.superuser_password",
         "Cluster.owner_password",
         "Cluster.replication_password",
         "Cluster.panel_password",
-    ]
+        "SshKey.private_key",
+    }
 
 
 def it_counts_what_is_stored_and_leaves_nothing_behind() -> None:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from clusters.postgres import commands, files, guard, names, statements
-from clusters.postgres.commands import Command
+from clusters.postgres.command import Command
 from clusters.postgres.facts import InstanceFacts, parse_version
 from clusters.postgres.files import File
 from clusters.postgres.observe import observe_call
@@ -44,7 +44,7 @@ class Pair:
             "server": "here",
             "base_directory": str(directory),
             "bindir": str(bindir),
-            "major": parse_version(self.run(commands.postgres_version(str(bindir)))).major,
+            "major": parse_version(self.run(Command((f"{bindir}/postgres", "--version")))).major,
             "database": DATABASE,
             "owner_role": OWNER,
             "replication_role": "replicator",

@@ -17,7 +17,7 @@ import pytest
 
 from clusters.postgres import commands, facts, files, statements
 from clusters.postgres.clone_facts import CloneFacts
-from clusters.postgres.commands import Command
+from clusters.postgres.command import Command
 from clusters.postgres.facts import parse_controldata, parse_identify_system
 from clusters.postgres.quoting import conf_value, hba_token
 from clusters.postgres.rules import VerifyFacts, clone_obstacles, verify_findings

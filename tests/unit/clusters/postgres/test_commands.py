@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusters.postgres import commands
-from clusters.postgres.commands import Command
+from clusters.postgres.command import Command
 from clusters.secrets import Secret
 from tests.unit.clusters.postgres.cast import alpha_spec, beta_spec
 
@@ -15,7 +15,7 @@ UPSTREAM = "host=10.0.0.5 port=5432 user=replicator passfile=/var/lib/pgreplica/
 PSQL = (f"{BIN}/psql", "--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
 
 EXACT = [
-    (commands.postgres_version("/b"), ("/b/postgres", "--version")),
+    (commands.postgres_version(alpha_spec()), (f"{BIN}/postgres", "--version")),
     (
         commands.initdb(alpha_spec(), "/p"),
         (
