@@ -75,7 +75,7 @@ class Connection:
         #: What was learnt of this login: user name -> how to become that user.
         self.identities: dict[str, Any] = {}
         self._slots = threading.BoundedSemaphore(SESSIONS)
-        self._sessions = 0
+        self._counting, self._sessions = threading.Lock(), 0
 
     @property
     def alive(self) -> bool:
@@ -96,8 +96,8 @@ class Connection:
         """
         if not spare and not self._slots.acquire(timeout=seconds):
             raise self._full()
+        self._count(1)
         try:
-            self._sessions += 1
             channel = self._session_opened(seconds)
             try:
                 yield channel
@@ -106,10 +106,14 @@ class Connection:
                 with contextlib.suppress(*Broken):
                     channel.close()
         finally:
-            self._sessions -= 1
-            self.used_at = time.monotonic()
+            self._count(-1)
             if not spare:
                 self._slots.release()
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._sessions += change
+            self.used_at = time.monotonic()
 
     def _session_opened(self, seconds: float) -> paramiko.Channel:
         """A server that allows fewer sessions than ours is asked again while others of this process are open."""
@@ -159,9 +163,7 @@ def _begun(place: Place, key_types: tuple[str, ...]) -> Transport:
     if not transport.agreed_on_strict_kex:
         transport.close()
         raise ProtocolRefused(
-            _(
-                "The SSH server of %(name)s does not know strict key exchange: messages could be cut out on the way (CVE-2023-48795)."
-            ),
+            _("The SSH server of %(name)s does not know strict key exchange: messages could be cut out on the way (CVE-2023-48795)."),
             _("Update OpenSSH there to 9.6, or to a release into which the distribution has put the correction."),
             name=inert(place.name),
         )

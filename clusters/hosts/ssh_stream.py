@@ -26,8 +26,8 @@ _QUIET_SECONDS: Final = 0.4
 _REST_BYTES: Final = 1 << 20
 #: How often a full send window is looked at again: paramiko has no event for it.
 _WINDOW_SECONDS: Final = 0.02
-#: Stands as it is in single quotes for sh, csh and fish alike.
-_PLAIN: Final = re.compile(rb"[A-Za-z0-9 _./:=,@%+\"$(){}\[\]<>|&;*#?~^-]")
+#: What does not stand as it is in single quotes for sh, csh and fish alike.
+_UNSAFE: Final = re.compile(rb"[^A-Za-z0-9 _./:=,@%+\"$(){}\[\]<>|&;*#?~^-]")
 
 
 class NotBegun(Exception):
@@ -53,7 +53,7 @@ def for_any_shell(argv: Sequence[str]) -> str:
     Between single quotes stand only characters that no shell changes there; printf makes the others.
     """
     text = shlex.join(argv).encode("utf-8", "surrogateescape")
-    safe = "".join(chr(byte) if _PLAIN.match(bytes((byte,))) else f"\\0{byte:03o}" for byte in text)
+    safe = _UNSAFE.sub(lambda match: b"\\0%03o" % match[0][0], text).decode("ascii")
     return f"""exec sh -c 'eval "exec $(printf %b "$1")"' pgreplica '{safe}'"""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -87,8 +88,18 @@ SERVER_VALUES: dict[str, list[str]] = {
     "run_as": ["root@x", "-l", "u b", "Root", "0", *FEW],
 }  # fmt: skip
 
+SSH_VALUES: dict[str, list[str]] = {
+    "ssh_user": ["root@x", "-l", "u b", "Root", "0", "a" * 33, *FEW],
+    "ssh_host": SERVER_VALUES["address"],
+    "ssh_port": ["22 -p 23", "0x16", "٢٢", "0", "65536", "-1", "+22", "2_2", "9" * 5000, *FEW],
+    "jump": ["gamma", "nowhere", *FEW],
+    "connection": ["SSH", "telnet", *FEW],
+    "runtime": ["podman", *FEW],
+}  # fmt: skip
+
 BASE = {"name": "orders", "server": "alpha", "database": "shop", "owner_role": "shop", "instance": "node1"}
 SERVER = {"name": "gamma", "address": "127.0.0.1", "base_directory": "/srv/pg", "run_as": "postgres"}
+SERVER_SSH = {**SERVER, "connection": "ssh", "ssh_user": "panel"}
 Door = Callable[[str, dict[str, Any]], dict[str, list[str]]]
 
 
@@ -299,6 +310,27 @@ def test_a_servers_fields(doors: dict[str, Door], field: str) -> None:
         kind, found = compared(doors, "server", SERVER, field, value, lambda: Server.objects.values_list(field, flat=True).get())
         if kind == "carried":
             assert all(char.isascii() and (char.isalnum() or char in "._/+@=-:") for char in found), (field, value, found)
+
+
+@pytest.mark.parametrize("field", list(SSH_VALUES))
+def test_the_fields_of_a_login_by_ssh(doors: dict[str, Door], field: str) -> None:
+    for value in SSH_VALUES[field]:
+        kind, found = compared(doors, "server", SERVER_SSH, field, value, lambda: Server.objects.values_list(field, flat=True).get())
+        carried = found if field == "ssh_port" or kind != "carried" else str(found)
+        assert kind == "refused" or re.fullmatch(r"[a-z0-9_.:-]+", str(carried)), (field, value, found)
+
+
+def test_a_pasted_key_is_read_or_refused_and_never_shown(doors: dict[str, Door]) -> None:
+    begin, end = "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----"
+    bodies = ["", "AAAA", "b3BlbnNzaC1rZXktdjEA", "\u202e", "A" * 16_000, "\x00", "$(id)", "é"]
+    values = [*EVERYWHERE, *(f"{begin}\n{body}\n{end}\n" for body in bodies), begin * 2, "ProxyCommand id\nHost *"]
+    for value in values:
+        for door in ("form", "api"):
+            with undone():
+                refused = doors[door]("server", {**SERVER_SSH, "private_key": value})
+                assert set(refused) <= {"private_key", "passphrase"}, (value, refused)
+                assert refused, value
+                assert not value.strip() or len(value) < 8 or value not in json.dumps(refused), (value, refused)
 
 
 def test_json_of_another_type_is_refused_at_its_field_or_means_the_same(doors: dict[str, Door]) -> None:
