@@ -7,7 +7,7 @@ case $1 in
     *) exec docker-entrypoint.sh "$@" ;;
 esac
 sleeper='' before='' said_at=0
-trap '[ -z "$sleeper" ] || kill "$sleeper" 2>/dev/null; exit 143' TERM INT
+trap '[ -z "$sleeper" ] || kill "$sleeper" 2>/dev/null; exit 143' TERM INT QUIT # what PostgreSQL is stopped with
 until judged; do
     code=$?
     now=$(date +%s)
@@ -20,5 +20,5 @@ until judged; do
     wait "$sleeper"
 done
 allowed
-trap - TERM INT
+trap - TERM INT QUIT
 exec docker-entrypoint.sh "$@"

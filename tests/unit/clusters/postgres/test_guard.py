@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -358,12 +359,13 @@ def it_waits_while_it_is_refused_and_starts_once_it_is_not(stand, running, tmp_p
     assert not (stand.root / "state/refused").exists()
 
 
-def it_ends_at_once_when_the_engine_stops_it(stand, running, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda number: number.name)
+def it_ends_at_once_when_it_is_stopped(stand, running, tmp_path, number):
     log = tmp_path / "log"
     (stand.root / "state/fenced").write_text("job 7\n")
     running.append(process := entrypoint(stand, "postgres", log=log))
     wait_until(lambda: "what to do" in log.read_text(), "it waits", 10)
-    process.terminate()
+    process.send_signal(number)
     assert process.wait(3) == 143
 
 
