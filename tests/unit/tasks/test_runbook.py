@@ -152,6 +152,7 @@ def it_keeps_hostile_names_in_comments(hostile: str) -> None:
 @pytest.mark.parametrize("kind", list(KINDS))
 def it_can_be_read_by_a_shell_for_every_kind_of_job(kind: str) -> None:
     ServerFactory(name="alpha")
+    ServerFactory(name="far", connection="ssh", ssh_user="panel")
     cluster = cluster_with_standbys("orders", standbys=2)
     if kind == "rejoin":
         instance_quarantine(cluster.instances.get(name="orders-2"), "it was the primary")
