@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import paramiko
+from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from clusters.hosts.shell import Lost, Sink, TimedOut
 from clusters.hosts.ssh_connection import Broken
+from clusters.hosts.ssh_transport import OPEN_SECONDS
 from clusters.hosts.wrapper import BEGIN
 
 _CHUNK: Final = 1 << 15
@@ -67,6 +69,19 @@ def begun(argv: Sequence[str], prefix: Sequence[str]) -> tuple[list[str], str]:
     """`argv` behind `begin.sh`, and the word by which its beginning is known."""
     word = secrets.token_hex(8)
     return [*prefix, "sh", "-c", BEGIN, "pgreplica", word, *argv], word
+
+
+def _executed(channel: paramiko.Channel, text: str) -> bool:
+    """As paramiko's exec_command, which would wait for ever; whether the server answered in time. `event_ready`: it said yes."""
+    request = paramiko.Message()
+    request.add_byte(cMSG_CHANNEL_REQUEST)
+    request.add_int(channel.remote_chanid)
+    request.add_string("exec")
+    request.add_boolean(True)
+    request.add_string(text.encode())
+    channel._event_pending()  # type: ignore[attr-defined]
+    channel.get_transport()._send_user_message(request)  # type: ignore[attr-defined]
+    return channel.event.wait(OPEN_SECONDS)
 
 
 class _Bell:
@@ -132,31 +147,35 @@ class Conversation:
         return Receipt(*line[2:5]) if line and len(line) == 5 else None
 
     def start(self, text: str) -> None:
-        """Send the command. Raises: Lost (it may have been sent), NotBegun."""
+        """Send the command, and hear that the server took it. Raises: Lost (it may have been sent), NotBegun."""
         channel, bell = self._channel, _Bell(self._wake)
         channel.in_buffer.set_event(bell)  # type: ignore[arg-type]  # it uses no more of an event than set and clear
         channel.in_stderr_buffer.set_event(bell)  # type: ignore[arg-type]
         channel.status_event = _Ended(self._wake)
         channel.settimeout(0)
         try:
-            channel.exec_command(text.encode())
+            answered = _executed(channel, text)
         except Broken as error:
-            if channel.get_transport().is_active():
-                raise NotBegun(-1, str(error)) from error
             raise Lost from error
+        if not answered or not channel.get_transport().is_active():
+            raise Lost
+        if not channel.event_ready:
+            raise NotBegun(-1, "the request was refused")
 
     def hold(self, deadline: float) -> int:
         """The exit code, negative for a signal. Raises: TimedOut, Lost, NotBegun, or what the takers of the streams raise."""
         while not self._ended():
             over = self._channel.closed or not self._channel.get_transport().is_active()
             moved = self._feed() + self._drain()
-            if self._ended() or moved:
+            left = deadline - time.monotonic()
+            if self._ended():
+                break
+            if left <= 0:
+                raise TimedOut
+            if moved:
                 continue
             if over:  # looked at before: how a command ended comes before the end of its channel
                 raise Lost
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimedOut
             self._wake.wait(min(left, 1.0 if self._shut else _WINDOW_SECONDS))
             self._wake.clear()
         self._drain_rest()

@@ -491,3 +491,54 @@ class TestPorts:
 def it_prints_no_key_in_any_text_about_a_place(sshd: Sshd) -> None:
     assert "PRIVATE" not in repr(sshd.place) + repr(SSHMachine(sshd.place))
     assert isinstance(sshd.place, Place)
+
+
+class Odd(paramiko.ServerInterface):
+    """A server that lets everybody in, and then answers no request for a command, or answers with anything."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self._answer = answer
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        return paramiko.common.AUTH_SUCCESSFUL
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.common.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        if self._answer is None:
+            return False
+        threading.Thread(target=self._talk, args=(channel, self._answer), daemon=True).start()
+        return True
+
+    def _talk(self, channel: paramiko.Channel, answer: bytes) -> None:
+        with suppress(OSError):
+            for _piece in range(200):
+                channel.sendall(answer)
+                channel.sendall_stderr(answer)
+            channel.send_exit_status(0)
+            channel.close()
+
+
+class TestHostileServer:
+    @pytest.mark.parametrize("answer", [None, b"", b"\x00\xff\x1b]0;x\x07" * 5000, b"pgreplica 0 1 2 3\n", b"x" * 50_000])
+    def it_is_met_with_an_error_and_within_bounds(self, sshd: Sshd, answer: bytes | None) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve() -> None:
+                transport = paramiko.Transport(listener.accept()[0])
+                transport.add_server_key(paramiko.Ed25519Key.from_private_key_file(str(sshd.directory / "host_key")))
+                with suppress(paramiko.SSHException, EOFError):
+                    transport.start_server(server=Odd(answer))
+
+            serving = InThread(serve)
+            place = replace(sshd.place, name="odd", port=listener.getsockname()[1])
+            with pytest.raises(HostError) as caught:
+                SSHMachine(place).run(["true"], timeout=5)
+            assert len(caught.value.what) < 1000
+            assert "\x1b" not in caught.value.what
+            serving.ended()
+            close_connections("odd")
