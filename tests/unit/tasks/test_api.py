@@ -59,6 +59,7 @@ def test_creating_a_cluster_answers_with_its_job_and_where_to_follow_it(olga: Ca
     assert job.params == {
         "server": "alpha", "port": None, "bindir": None, "name": "orders", "postgres_major": 18, "database": "shop", "owner_role": "shop",
         "instance": "node1", "client_networks": ["127.0.0.1/32", "::1/128"], "settings": {"work_mem": "8MB"},
+        "image": None, "network": None,
     }  # fmt: skip
     assert olga("GET", f"/jobs/{job.pk}")[1] | {"result": {}} == response.json() | {
         "plan": job.plan, "log_truncated": False, "result": {},
