@@ -18,7 +18,7 @@ from clusters.hosts.files import FileVerbs
 from clusters.hosts.local import SYSTEM_PATH
 from clusters.hosts.machine import Machine
 from clusters.hosts.shell import Call, Lost, Sink, TimedOut
-from clusters.hosts.ssh_connection import Broken, Place, connection_to
+from clusters.hosts.ssh_connection import Broken, Place, ask_again, connection_to
 from clusters.hosts.ssh_forward import forwarder
 from clusters.hosts.ssh_ports import could_listen
 from clusters.hosts.ssh_stream import Conversation, NotBegun, Receipt, begun, environment, for_any_shell
@@ -60,6 +60,9 @@ class SSHMachine(FileVerbs, UnitVerbs):
 
     def __repr__(self) -> str:
         return f"SSHMachine({self.place.name!r}, {self.run_as!r})"
+
+    def ask_again(self) -> None:
+        ask_again(self.place)
 
     def stream(self, call: Call, out: Sink, err: Sink) -> int:
         return self._streamed(call, out, err, END_SECONDS)

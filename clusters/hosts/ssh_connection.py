@@ -25,6 +25,8 @@ from clusters.secrets import Secret
 SESSIONS: Final = 8
 #: A connection that nobody used for so long is closed.
 IDLE_SECONDS: Final = 600.0
+#: A server that did not answer is not asked again for so long: each of many looks would wait for it anew.
+SILENT_SECONDS: Final = 5.0
 
 Broken = (paramiko.SSHException, EOFError, OSError)
 
@@ -256,6 +258,7 @@ class _Pool:
         self._guard = threading.Lock()
         self._places: dict[Place, threading.Lock] = {}
         self._open: dict[Place, Connection] = {}
+        self._silent: dict[Place, tuple[float, MachineUnreachable]] = {}
 
     def get(self, place: Place) -> Connection:
         with self._guard:
@@ -266,10 +269,25 @@ class _Pool:
         with making:
             known = self._open.get(place)
             if known is None or not known.alive:
-                known = Connection(place)
+                known = self._made(place)
                 with self._guard:
                     self._open[place] = known
             return known
+
+    def _made(self, place: Place) -> Connection:
+        since, error = self._silent.get(place, (0.0, None))
+        if error is not None and time.monotonic() - since < SILENT_SECONDS:
+            raise MachineUnreachable(error.template, error.hint_template, **error.values)
+        try:
+            connection = Connection(place)
+        except MachineUnreachable as error:
+            self._silent[place] = (time.monotonic(), error)
+            raise
+        self._silent.pop(place, None)
+        return connection
+
+    def ask_again(self, place: Place) -> None:
+        self._silent.pop(place, None)
 
     def close(self, name: str | None = None) -> None:
         """Close the connections to the server of this name, or all."""
@@ -285,6 +303,11 @@ os.register_at_fork(after_in_child=_pool.forget)
 def connection_to(place: Place) -> Connection:
     """The process's connection to a server. Raises: as `Connection`."""
     return _pool.get(place)
+
+
+def ask_again(place: Place) -> None:
+    """Forget that the server did not answer a moment ago."""
+    _pool.ask_again(place)
 
 
 def close_connections(name: str | None = None) -> None:

@@ -65,12 +65,15 @@ def primary_asked(ctx: Context) -> str:
     rows = members_ready(ctx)
     old = _old(ctx)
     heard: list[str] = []
+    reachable, runs = False, False
     for attempt in range(TRIES):
         if attempt:
             ctx.pause(BETWEEN_SECONDS)
+        old.machine.ask_again()
         heard = _signs_of_life(ctx, old, rows)
+        if not reachable:
+            reachable, runs = _on_its_server(ctx, old)
         ctx.say(f"Look {attempt + 1} of {TRIES}: " + ("; ".join(heard) if heard else f"nobody hears {old.spec.name}") + ".")
-    reachable, runs = _on_its_server(ctx, old)
     ctx.keep_now(heard=heard, reachable=reachable, runs=runs)
     ctx.result(evidence={"heard": heard, "server_reachable": reachable, "server_runs": runs})
     facts = [replace(found, fence=_expected_fence(ctx, reachable)) for found in promotion_facts_of(ctx, _candidates(ctx, rows))]
@@ -228,14 +231,11 @@ def _signs_of_life(ctx: Context, old: InstanceHandle, rows: Sequence[Instance]) 
 
 def _on_its_server(ctx: Context, old: InstanceHandle) -> tuple[bool, bool]:
     """(Whether its server answers, whether PostgreSQL runs there)."""
-    for attempt in range(TRIES):
-        try:
-            return True, old.is_running()
-        except HostError as error:
-            ctx.warn(error.what)
-            if attempt + 1 < TRIES:
-                ctx.pause(BETWEEN_SECONDS)
-    return False, False
+    try:
+        return True, old.is_running()
+    except HostError as error:
+        ctx.warn(error.what)
+        return False, False
 
 
 def _expected_fence(ctx: Context, reachable: bool) -> Fence:
