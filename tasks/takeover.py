@@ -21,8 +21,8 @@ def servers_claimed(job: Job, journal: Journal) -> None:
         return
     rows = job.cluster.instances.select_related("server", "cluster")
     for server, spec in {row.server_id: (row.server, instance_spec(row)) for row in rows}.values():
-        machine = machine_of(server)
         try:
+            machine = machine_of(server)
             if machine.exists(spec.cluster_directory):
                 machine.claim(Fence(spec.token_file, journal.token))
         except TokenRefused as refused:
