@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -47,12 +48,11 @@ def over(sshd: Sshd) -> SSHMachine:
 @contextmanager
 def server(more: str = "", key: str = "ed25519") -> Iterator[Sshd]:
     """A server of the test's own, to be maltreated."""
-    one = Sshd(more, key)
-    try:
+    with contextlib.ExitStack() as stack:
+        one = Sshd(more, key)
+        stack.callback(one.remove)
+        stack.callback(close_connections)
         yield one
-    finally:
-        close_connections()
-        one.remove()
 
 
 class InThread(threading.Thread):
