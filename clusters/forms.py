@@ -98,7 +98,6 @@ class PlacedRequest(RequestForm):
         if port in panel_ports(server):
             self.add_error("port", _("The panel itself uses this port. Choose another port, or leave it empty."))
 
-
     def _refuse_given(self, fields: tuple[str, ...], sentence: str) -> None:
         for field in fields:
             if self.cleaned_data.get(field):

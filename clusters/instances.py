@@ -191,7 +191,8 @@ class InstanceHandle:
         written = []
         for file in wanted:
             if diff := file.diff(self.read_text(file.path)):
-                self._conductor.command(diff.rstrip("\n"))
+                lines = file.content.count("\n")
+                self._conductor.command(f"{file.path}: a program, {lines} lines; the plan has it" if file.program else diff.rstrip("\n"))
                 self.machine.write_file(file.path, file.content.encode(), file.mode, self._fence())
                 self._conductor.changed()
                 written.append(file.path)

@@ -24,8 +24,20 @@ def server_findings(server: Server) -> list[FindingShow]:
     """The gravest first; none while nobody has looked."""
     if server.observed_at is None:
         return []
-    found = [*_programs(server), *_tools(server), *_clock(server)]
+    found = [*_owner(server), *_programs(server), *_tools(server), *_clock(server)]
     return sorted(found, key=lambda finding: finding["severity"] != "failed")
+
+
+def _owner(server: Server) -> Iterator[FindingShow]:
+    if str(server.facts.get("owner", "")).startswith("0:"):
+        yield {
+            "name": "owner-root",
+            "severity": "failed",
+            "sentence": _("The system user is root, and PostgreSQL does not run as root."),
+            "cure": _(
+                "Make a system user for it (with Docker: in the group docker), and give it to the server. Then test the connection again."
+            ),
+        }
 
 
 def _programs(server: Server) -> Iterator[FindingShow]:

@@ -53,9 +53,7 @@ def server_register(
     Raises: ValidationError when the name is taken.
     """
     return _created(
-        Server(
-            name=name, address=address, base_directory=base_directory, run_as=run_as, connection=connection, runtime=runtime, **ssh
-        )
+        Server(name=name, address=address, base_directory=base_directory, run_as=run_as, connection=connection, runtime=runtime, **ssh)
     )
 
 

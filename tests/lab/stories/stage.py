@@ -29,8 +29,8 @@ class LabStage(Stage):
     lab: Lab = field(default_factory=Lab)
 
     def create(self, name: str = "orders", server: str = "alpha", **more: Any) -> Cluster:
-        values = {"database": "shop", "owner_role": "shop", "postgres_major": 16, "client_networks": [f"{self.lab.site.prefix}.0/24"], **more}
-        self.done("create_cluster", server=server, name=name, **values)
+        values = {"database": "shop", "owner_role": "shop", "postgres_major": 16, "client_networks": [f"{self.lab.site.prefix}.0/24"]}
+        self.done("create_cluster", server=server, name=name, **values, **more)
         return Cluster.objects.get(name=name)
 
     def dsn(self, cluster: str) -> str:
