@@ -7,8 +7,9 @@ from datetime import datetime
 from django.utils import timezone
 from typing_extensions import TypedDict
 
-from clusters.models import Instance, KeptCopy
-from clusters.postgres.rejoin_commands import read_by_hand
+from clusters.models import Instance, KeptCopy, Server
+from clusters.placement import owner_of
+from clusters.postgres.rejoin_commands import read_by_hand, read_in_container
 
 FIRST_PORT = 5432
 
@@ -31,7 +32,7 @@ class CopyShow(TypedDict):
 def kept_copies(cluster: str) -> list[CopyShow]:
     """Those that are there, the newest first. Two queries."""
     copies = list(KeptCopy.objects.filter(cluster_name=cluster.replace("\0", ""), gone_at=None).select_related("server"))
-    rows = Instance.objects.filter(cluster__name=cluster.replace("\0", "")).only("name", "server_id", "bindir", "port")
+    rows = Instance.objects.filter(cluster__name=cluster.replace("\0", "")).only("name", "server_id", "bindir", "image", "port")
     return [_shown(copy, list(rows)) for copy in copies]
 
 
@@ -65,6 +66,9 @@ def _shown(copy: KeptCopy, rows: list[Instance]) -> CopyShow:
 def _by_hand(copy: KeptCopy, rows: list[Instance]) -> str:
     here = [row for row in rows if row.server_id == copy.server_id]
     row = next((row for row in here if row.name == copy.instance_name), here[0] if here else None)
+    if copy.server.runtime == Server.Runtime.DOCKER:
+        image = row.image if row else ""
+        return read_in_container(image, owner_of(copy.server), copy.path, copy_data(copy), row.port if row else FIRST_PORT)
     bindir = row.bindir if row else _programs(copy)
     socket_directory = f"{copy.server.base_directory.rstrip('/')}/.run/k{copy.pk}"
     return read_by_hand(bindir, copy.path, copy_data(copy), socket_directory, row.port if row else FIRST_PORT)

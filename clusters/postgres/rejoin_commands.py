@@ -10,7 +10,7 @@ from clusters.postgres.command import Command
 from clusters.postgres.commands import pg_waldump, program
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.parsers import Lsn
-from clusters.postgres.spec import InstanceSpec
+from clusters.postgres.spec import CONTAINER_SOCKETS, InstanceSpec
 from clusters.postgres.statements import Call, Statement, Value
 from clusters.postgres.waldump import FILTER, Relation
 
@@ -54,15 +54,35 @@ def recover_alone(spec: InstanceSpec) -> Command:
 
 def read_by_hand(bindir: str, directory: str, data: str, socket_directory: str, port: int) -> str:
     """How a person reads a kept copy beside the running cluster: over a socket of its own, followed by nobody, following nobody."""
+    start = _started_alone(f"{bindir}/", directory, data, socket_directory, port)
+    return f"mkdir -p -m 700 {shlex.quote(socket_directory)} && {start} && {_psql_there(f'{bindir}/', socket_directory, port)}"
+
+
+def read_in_container(image: str, user: str, directory: str, data: str, port: int) -> str:
+    """The same in a container of its own, which is gone when psql ends. `image` empty: of the version that the data says."""
+    chosen = shlex.quote(image) if image else f'postgres:"$(cat {shlex.quote(data)}/PG_VERSION)"'
+    mounts = (
+        "--mount=type=bind,source=/etc/passwd,target=/etc/passwd,readonly",
+        f"--mount=type=bind,source={directory},target={directory}",
+    )
+    start, psql = _started_alone("", directory, data, CONTAINER_SOCKETS, port), _psql_there("", CONTAINER_SOCKETS, port)
+    script = f"{start} && {psql}; pg_ctl stop -D {shlex.quote(data)}"
+    words = ("docker", "run", "--rm", "--interactive", "--tty", "--network=none", f"--user={user}", *mounts, "--entrypoint=sh")
+    return f"{shlex.join(words)} {chosen} -c {shlex.quote(script)}"
+
+
+def _started_alone(programs: str, directory: str, data: str, socket_directory: str, port: int) -> str:
     options = (
         *(f"config_file={directory}/conf/postgresql.conf", f"hba_file={directory}/conf/pg_hba.conf", f"port={port}", "listen_addresses="),
         *(f"unix_socket_directories={socket_directory}", "primary_conninfo=", "primary_slot_name=", "synchronous_standby_names="),
         *("archive_mode=off", "default_transaction_read_only=on"),
     )
     words = " ".join(f"-c {shlex.quote(option)}" for option in options)
-    start = shlex.join((f"{bindir}/pg_ctl", "start", "-D", data, "-l", f"{directory}/read.log", "-o", words))
-    where = f"host={socket_directory} port={port} user={SUPERUSER} dbname={SUPERUSER}"
-    return f"mkdir -p -m 700 {shlex.quote(socket_directory)} && {start} && {shlex.join((f'{bindir}/psql', where))}"
+    return shlex.join((f"{programs}pg_ctl", "start", "-D", data, "-l", f"{directory}/read.log", "-o", words))
+
+
+def _psql_there(programs: str, socket_directory: str, port: int) -> str:
+    return shlex.join((f"{programs}psql", f"host={socket_directory} port={port} user={SUPERUSER} dbname={SUPERUSER}"))
 
 
 DATABASES: Final = Statement(

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 from clusters.postgres import names
 
 Role = Literal["primary", "standby"]
+#: Where the image `postgres` has its sockets.
+CONTAINER_SOCKETS: Final = "/var/run/postgresql"
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ class InstanceSpec:
             (self.conf_directory, "/etc/postgresql"),
             (self.secrets_directory, "/run/secrets"),
             (self.state_directory, "/state"),
-            (self.socket_directory, "/var/run/postgresql"),
+            (self.socket_directory, CONTAINER_SOCKETS),
         ):
             if path == outside or path.startswith(f"{outside}/"):
                 return within + path.removeprefix(outside)

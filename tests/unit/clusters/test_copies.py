@@ -8,7 +8,7 @@ import pytest
 
 from clusters.copies import copy_data, kept_copies
 from clusters.forms import REQUEST_FORMS
-from clusters.models import Cluster, Instance, KeptCopy
+from clusters.models import Cluster, Instance, KeptCopy, Server
 from clusters.services import cluster_forget, copy_gone, copy_record, instance_quarantine
 from tests.factories import PairFactory, cluster_with_standbys
 
@@ -87,3 +87,17 @@ def it_shows_how_to_start_a_copy_beside_the_running_cluster(orders: Cluster) -> 
     assert len(kept_copies("orders")) == 2
     assert kept_copies("or\0ders") == kept_copies("orders")
     assert kept_copies("billing") == []
+
+
+def it_shows_how_to_read_a_copy_in_a_container_of_its_own(orders: Cluster) -> None:
+    copy = kept(orders)
+    Server.objects.filter(pk=copy.server_id).update(runtime="docker", facts={"owner": "105:112"})
+    Instance.objects.filter(server=copy.server_id).update(bindir="", image="postgres:16")
+    (shown,) = kept_copies("orders")
+    line = shown["start_by_hand"]
+    assert line.startswith("docker run --rm --interactive --tty --network=none --user=105:112 ")
+    assert f"--mount=type=bind,source={copy.path},target={copy.path} --entrypoint=sh postgres:16 -c " in line
+    assert "mkdir" not in line
+    cluster_forget(orders)
+    (shown,) = kept_copies("orders")
+    assert f"""postgres:"$(cat {copy.path}/data/PG_VERSION)" -c """ in shown["start_by_hand"]
