@@ -32,8 +32,6 @@ from clusters.sessions import Session, answered, panel_session, rows_of
 TOOL_SECONDS: Final = 60.0
 LONG_SECONDS: Final = 3600.0
 LOG_TAIL_LINES: Final = 20
-#: What pg_ctl status says by its exit code: a server runs, none does, there is no usable data directory.
-_STATUS: Final = {0: True, 3: False, 4: False}
 
 
 class ToolFailed(HostError):
@@ -89,9 +87,18 @@ class InstanceHandle:
         if not self.is_initialised():
             return False
         finished = self._tool(commands.pg_ctl_status(self.spec))
-        if finished.returncode not in _STATUS:  # an engine that does not answer has not said that nothing runs
+        if finished.returncode == containers.NOT_SAID:
             self._succeeded(finished, _("Whether %(name)s runs could not be found out: %(error)s"))
-        return _STATUS[finished.returncode]
+        return finished.ok
+
+    def is_up(self) -> bool:
+        """Whether a server runs, or may come up by itself: a container in which the start guard waits, or that the engine restarts."""
+        if self.spec.container is None:
+            return self.is_running()
+        finished = self._tool(containers.is_up(self.spec))
+        if finished.returncode == containers.NOT_SAID:
+            self._succeeded(finished, _("Whether %(name)s runs could not be found out: %(error)s"))
+        return finished.ok
 
     def observe(self, with_size: bool = False) -> InstanceFacts:
         """One look at the running instance, as the panel's role. Raises: InstanceUnreachable, facts.Unreadable."""
@@ -191,8 +198,7 @@ class InstanceHandle:
         written = []
         for file in wanted:
             if diff := file.diff(self.read_text(file.path)):
-                lines = file.content.count("\n")
-                self._conductor.command(f"{file.path}: a program, {lines} lines; the plan has it" if file.program else diff.rstrip("\n"))
+                self._conductor.command(diff.rstrip("\n"))
                 self.machine.write_file(file.path, file.content.encode(), file.mode, self._fence())
                 self._conductor.changed()
                 written.append(file.path)
@@ -263,6 +269,8 @@ class InstanceHandle:
         try:
             self._change(commands.pg_ctl_start(self.spec, seconds), _("%(name)s did not start: %(error)s"), seconds + 10, log_on_error=True)
         except ToolFailed as failed:
+            if self.spec.container:  # else the guard waits on, or the engine tries again, after the job has said that it failed
+                self._tool(containers.stop(self.spec, "fast", 30), fenced=True)
             raise self._refused_by_guard() or failed from None
         if refused := self._refused_by_guard():  # where a standby was stopped last, pg_ctl takes the end of what it started for success
             raise refused
@@ -302,9 +310,13 @@ class InstanceHandle:
 
         A running primary goes on as it is. Where the mark is written and standby.signal is not, the panel itself does not start it.
         """
-        if self.spec.container:  # first: under `always` the engine undoes a stop at its next start
-            self._change(containers.restart_policy(self.spec, "no"), _("The restart policy of %(name)s could not be set: %(error)s"))
+        self.keep_down()  # first: under `always` the engine undoes a stop at its next start
         self.put_files([files.fenced_file(self.spec, why), files.standby_signal(self.spec.data_directory)])
+
+    def keep_down(self) -> None:
+        """Have the engine of a container not start it again; nothing else starts a server by itself."""
+        if self.spec.container:
+            self._change(containers.restart_policy(self.spec, "no"), _("The restart policy of %(name)s could not be set: %(error)s"))
 
     def unfence(self, *, as_primary: bool) -> None:
         """Take the mark away; with `as_primary` standby.signal too, so that its next start makes it a primary."""
@@ -396,11 +408,16 @@ class InstanceHandle:
     def unit_end(self, unit: str) -> None:
         """Stop a detached command if it runs, and delete its receipts."""
         directory = self.unit_directory(unit)
-        if self.spec.container:  # the docker command may have been killed without its container
-            self._change(containers.remove(self._container_of_unit(unit)), _("A container of %(name)s could not be removed: %(error)s"))
-        if self.machine.stop_unit(directory, fence=self._fence()).state != "absent":
+        found = self.machine.stop_unit(directory, fence=self._fence()).state
+        self.unit_left(unit)
+        if found != "absent":
             self.machine.remove_unit(directory, self._fence())
             self._conductor.changed()
+
+    def unit_left(self, unit: str) -> None:
+        """Make sure that nothing of a detached command that has ended is at work: its docker command may have been killed alone."""
+        if self.spec.container:
+            self._change(containers.remove(self._container_of_unit(unit)), _("A container of %(name)s could not be removed: %(error)s"))
 
     # -- helpers
 

@@ -9,9 +9,11 @@ from django.utils.translation import gettext_noop as _
 from clusters.hosts.local import LocalMachine
 from clusters.hosts.machine import HostError, Machine
 from clusters.hosts.ssh import SSHMachine
-from clusters.hosts.ssh_connection import Place
+from clusters.hosts.ssh_connection import Place, ask_again
 from clusters.models import Server, SshKey
 from clusters.secrets import Secret
+
+__all__ = ["ask_again", "machine_of", "place_of"]
 
 #: Jump servers one behind the other; more is a circle.
 MAX_JUMPS: Final = 4

@@ -155,7 +155,7 @@ def instance_spec(instance: Instance) -> InstanceSpec:
 
 
 def _container(instance: Instance) -> Container:
-    name = f"{instance.cluster.name}-{instance.name}"
+    name = f"pgr_{instance.cluster.name}_{instance.name}"  # names have no underscore, so no two are alike
     return Container(name=name, image=instance.image, user=owner_of(instance.server), network=instance.network)
 
 

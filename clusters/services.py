@@ -101,6 +101,9 @@ def server_forget(server: Server) -> None:
     if through := server.reached_through.values_list("name", flat=True):
         sentence = _("%(names)s are reached through this server. Give them another jump server first.")
         raise ValidationError({"server": sentence % {"names": ", ".join(through)}})
+    if KeptCopy.objects.filter(server=server, gone_at=None).exists():
+        raise ValidationError({"server": _("Kept copies of old data lie on this server. Restore or purge them first.")})
+    KeptCopy.objects.filter(server=server).delete()  # what is left of them is in the audit trail
     server.delete()
 
 

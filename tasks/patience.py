@@ -10,6 +10,7 @@ from django.db import connection
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from clusters.hosts.errors import HostError, LockBusy, MachineUnreachable, OutcomeUnknown, TokenRefused
+from clusters.machines import ask_again
 from tasks.context import Context
 from tasks.ledger import UNAVAILABLE
 from tasks.workflows.step import LeaseLost, NeedsOperator, Seen, Step, StepFailed
@@ -84,5 +85,6 @@ def _say(context: Context, state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, UNAVAILABLE):
         connection.close()  # a broken one is never given back to the pool
+    ask_again()
     pause = state.next_action.sleep if state.next_action else 0
     context.warn(f"{str(getattr(error, 'what', error)).strip()} Looking again in {pause:g} s.")

@@ -68,9 +68,6 @@ class LocalMachine(FileVerbs, UnitVerbs):
             raise _no_listening(address, port, answers[0] or OSError())
         return all(answer is None for answer in usable)
 
-    def ask_again(self) -> None:
-        """It always answers."""
-
     @contextmanager
     def forward(self, address: str, port: int) -> Iterator[tuple[str, int]]:
         yield address, port

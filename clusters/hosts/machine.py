@@ -112,9 +112,6 @@ class Machine(Protocol):
     ) -> Finished:
         """Run a command to its end. `on_line` gets each line of both streams as it comes; an exception from it ends the command."""
 
-    def ask_again(self) -> None:
-        """The next verb is a try of its own, though the machine did not answer a moment ago."""
-
     def claim(self, fence: Fence) -> None:
         """Store the token. When this returns, no guarded command of an older worker runs, and none will; its units may still run.
 

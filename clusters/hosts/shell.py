@@ -1,6 +1,6 @@
 """ShellMachine: every verb of a machine on top of one ability, to run a command there with its streams.
 
-A kind of machine (local, later SSH) gives `stream`, `owner`, `ask_again`, `login_path`, `port_free` and `forward`, nothing else.
+A kind of machine (local, later SSH) gives `stream`, `owner`, `login_path`, `port_free` and `forward`, nothing else.
 """
 
 from __future__ import annotations
@@ -63,9 +63,6 @@ class ShellMachine(ABC):
     @abstractmethod
     def owner(self) -> str:
         """`uid:gid` of the machine's user."""
-
-    @abstractmethod
-    def ask_again(self) -> None: ...
 
     @abstractmethod
     def login_path(self) -> str: ...

@@ -18,7 +18,7 @@ from clusters.hosts.files import FileVerbs
 from clusters.hosts.local import SYSTEM_PATH
 from clusters.hosts.machine import Machine
 from clusters.hosts.shell import Call, Lost, Sink, TimedOut
-from clusters.hosts.ssh_connection import Broken, Place, ask_again, connection_to
+from clusters.hosts.ssh_connection import Broken, Place, connection_to
 from clusters.hosts.ssh_forward import forwarder
 from clusters.hosts.ssh_ports import could_listen
 from clusters.hosts.ssh_stream import Conversation, NotBegun, Receipt, begun, environment, for_any_shell
@@ -27,6 +27,8 @@ from clusters.hosts.units import UnitVerbs
 
 #: What ending a command may take: TERM, two seconds, KILL, two seconds, and the way there and back.
 END_SECONDS: Final = 8.0
+#: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254, section 5.1).
+FORBIDDEN: Final = 1
 WHO_SECONDS: Final = 20.0
 
 
@@ -60,9 +62,6 @@ class SSHMachine(FileVerbs, UnitVerbs):
 
     def __repr__(self) -> str:
         return f"SSHMachine({self.place.name!r}, {self.run_as!r})"
-
-    def ask_again(self) -> None:
-        ask_again(self.place)
 
     def stream(self, call: Call, out: Sink, err: Sink) -> int:
         return self._streamed(call, out, err, END_SECONDS)
@@ -196,6 +195,13 @@ class SSHMachine(FileVerbs, UnitVerbs):
             said=inert(str(error)) or type(error).__name__,
         )
 
+    def _no_forwarding(self) -> HostError:
+        return HostError(
+            _("The SSH server of %(name)s forbids the forwarding of ports, over which the panel talks to PostgreSQL there."),
+            _("Allow it for this login: AllowTcpForwarding and PermitOpen in sshd_config, “restrict” in authorized_keys."),
+            name=inert(self.place.name),
+        )
+
     # -- ports
 
     def port_free(self, address: str, port: int) -> bool:
@@ -212,7 +218,9 @@ class SSHMachine(FileVerbs, UnitVerbs):
             connection = connection_to(self.place)
             try:
                 return connection.tunnel(address, port, seconds)
-            except paramiko.ChannelException:
+            except paramiko.ChannelException as refused:
+                if refused.code == FORBIDDEN:
+                    raise self._no_forwarding() from refused
                 return None
             except Broken as error:
                 if connection.alive:  # it answers, but that port does not

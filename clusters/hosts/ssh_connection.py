@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, Final
+from weakref import WeakSet
 
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
@@ -27,6 +28,7 @@ SESSIONS: Final = 8
 IDLE_SECONDS: Final = 600.0
 #: A server that did not answer is not asked again for so long: each of many looks would wait for it anew.
 SILENT_SECONDS: Final = 5.0
+QUICK_SECONDS: Final = 1.0
 
 Broken = (paramiko.SSHException, EOFError, OSError)
 
@@ -77,6 +79,7 @@ class Connection:
         #: What was learnt of this login: user name -> how to become that user.
         self.identities: dict[str, Any] = {}
         self._slots = threading.BoundedSemaphore(SESSIONS)
+        self._tunnels: WeakSet[paramiko.Channel] = WeakSet()
         self._counting, self._sessions = threading.Lock(), 0
 
     @property
@@ -85,10 +88,12 @@ class Connection:
 
     @property
     def idle(self) -> bool:
-        return not self._sessions and time.monotonic() - self.used_at > IDLE_SECONDS
+        through = any(not channel.closed for channel in list(self._tunnels))  # SQL sessions, and servers behind this one
+        return not self._sessions and not through and time.monotonic() - self.used_at > IDLE_SECONDS
 
     def close(self) -> None:
-        self.transport.close()
+        with contextlib.suppress(*Broken):  # behind a jump server even a farewell can fail
+            self.transport.close()
 
     @contextlib.contextmanager
     def session(self, seconds: float, *, spare: bool = False) -> Iterator[paramiko.Channel]:
@@ -122,7 +127,7 @@ class Connection:
         deadline = time.monotonic() + min(seconds, OPEN_SECONDS)
         while True:
             try:
-                return self.transport.open_session(timeout=max(0.1, deadline - time.monotonic()))
+                return self.transport.open_session(timeout=OPEN_SECONDS)
             except paramiko.SSHException as error:
                 # Of two refusals at once paramiko tells one thread only; the connection is usable then.
                 if not self.alive or "Timeout" in str(error):
@@ -133,8 +138,10 @@ class Connection:
 
     def tunnel(self, host: str, port: int, seconds: float = OPEN_SECONDS) -> paramiko.Channel:
         """A connection from the server to `host`:`port`. Raises: paramiko.ChannelException where it is refused; one of `Broken`."""
+        channel = self.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=seconds)
         self.used_at = time.monotonic()
-        return self.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=seconds)
+        self._tunnels.add(channel)
+        return channel
 
     def _full(self) -> MachineUnreachable:
         return MachineUnreachable(
@@ -264,8 +271,9 @@ class _Pool:
         with self._guard:
             making = self._places.setdefault(place, threading.Lock())
             stale = [key for key, one in self._open.items() if one.idle or not one.alive]
-            for key in stale:
-                self._open.pop(key).close()
+            left = [self._open.pop(key) for key in stale]
+        for one in left:  # not under the guard: a farewell may take seconds
+            one.close()
         with making:
             known = self._open.get(place)
             if known is None or not known.alive:
@@ -275,25 +283,28 @@ class _Pool:
             return known
 
     def _made(self, place: Place) -> Connection:
-        since, error = self._silent.get(place, (0.0, None))
-        if error is not None and time.monotonic() - since < SILENT_SECONDS:
-            raise MachineUnreachable(error.template, error.hint_template, **error.values)
+        since, known = self._silent.get(place, (0.0, None))
+        began = time.monotonic()
+        if known is not None and began - since < SILENT_SECONDS:
+            raise MachineUnreachable(known.template, known.hint_template, **known.values)
         try:
             connection = Connection(place)
         except MachineUnreachable as error:
-            self._silent[place] = (time.monotonic(), error)
+            if time.monotonic() - began > QUICK_SECONDS:  # an answer that came at once costs nothing to ask for again
+                self._silent[place] = (time.monotonic(), error)
             raise
         self._silent.pop(place, None)
         return connection
 
-    def ask_again(self, place: Place) -> None:
-        self._silent.pop(place, None)
+    def ask_again(self) -> None:
+        self._silent.clear()
 
     def close(self, name: str | None = None) -> None:
         """Close the connections to the server of this name, or all."""
         with self._guard:
-            for place in [place for place in self._open if name in (None, place.name)]:
-                self._open.pop(place).close()
+            left = [self._open.pop(place) for place in list(self._open) if name in (None, place.name)]
+        for one in left:
+            one.close()
 
 
 _pool = _Pool()
@@ -305,9 +316,9 @@ def connection_to(place: Place) -> Connection:
     return _pool.get(place)
 
 
-def ask_again(place: Place) -> None:
-    """Forget that the server did not answer a moment ago."""
-    _pool.ask_again(place)
+def ask_again() -> None:
+    """The next verb on each server is a try of its own, though the server did not answer a moment ago."""
+    _pool.ask_again()
 
 
 def close_connections(name: str | None = None) -> None:

@@ -8,7 +8,7 @@ import secrets
 import shlex
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -208,16 +208,18 @@ class Conversation:
 
     def _drain(self) -> int:
         """Pass on what has come; its length."""
-        taken = 0
-        if self._channel.recv_ready():
-            chunk = self._channel.recv(_CHUNK)
-            taken += len(chunk)
-            self._out.feed(chunk)
-        if self._channel.recv_stderr_ready():
-            chunk = self._channel.recv_stderr(_CHUNK)
-            taken += len(chunk)
-            self._err.feed(chunk)
-        return taken
+        out = self._received(self._channel.recv) if self._channel.recv_ready() else b""
+        self._out.feed(out)
+        err = self._received(self._channel.recv_stderr) if self._channel.recv_stderr_ready() else b""
+        self._err.feed(err)
+        return len(out) + len(err)
+
+    @staticmethod
+    def _received(receive: Callable[[int], bytes]) -> bytes:
+        try:
+            return receive(_CHUNK)  # it also tells the server that there is room again, which a broken connection does not let it
+        except Broken as error:
+            raise Lost from error
 
     def _drain_rest(self) -> None:
         """Read what the command left in its pipes, though others may hold them open and write on."""

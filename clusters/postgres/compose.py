@@ -31,14 +31,15 @@ services:
       PGDATA: {data}
     ports:
       - "${{POSTGRES_ADDRESS}}:${{POSTGRES_PORT}}:${{POSTGRES_PORT}}"
+    # Directories, never single files: a file that is replaced would not be seen in the container. One that is missing is an error.
     volumes:
-      - ./volumes/postgres{volume_part}:{volume}
-      # Directories, never single files: a file that is replaced would not be seen in the container.
-      - ./conf:/etc/postgresql:ro
-      - ./secrets:/run/secrets:ro
-      - ./guard:/guard:ro
-      - ./state:/state
-      - /etc/passwd:/etc/passwd:ro  # so that the user has a name in the container
+      - {{type: bind, source: ./volumes/postgres{volume_part}, target: {volume}, bind: {{create_host_path: false}}}}
+      - {{type: bind, source: ./conf, target: /etc/postgresql, read_only: true, bind: {{create_host_path: false}}}}
+      - {{type: bind, source: ./secrets, target: /run/secrets, read_only: true, bind: {{create_host_path: false}}}}
+      - {{type: bind, source: ./guard, target: /guard, read_only: true, bind: {{create_host_path: false}}}}
+      - {{type: bind, source: ./state, target: /state, bind: {{create_host_path: false}}}}
+      # So that the user has a name in the container.
+      - {{type: bind, source: /etc/passwd, target: /etc/passwd, read_only: true}}
     healthcheck:
       # A query, not pg_isready, which is content with a database that is not there.
       test: ["CMD", "psql", "host=/var/run/postgresql port={port} user={superuser} passfile={passfile}", "-c", "select 1"]

@@ -22,7 +22,6 @@ class File:
     content: str
     mode: int
     secret: bool = False
-    program: bool = False  # the same everywhere: a plan has its text, a job's log only that it was written
 
     def __repr__(self) -> str:
         content = MASK if self.secret else self.content

@@ -52,7 +52,7 @@ def places_of(spec: InstanceSpec) -> Places:
 def guard_files(spec: InstanceSpec) -> list[File]:
     """The guard of an instance. It refuses an empty data directory: what makes one (initdb, a base backup) runs without it."""
     path, text = (spec.guard_entrypoint, ENTRYPOINT) if spec.container else (spec.guard_program, START)
-    program = File(path, text, 0o700, program=True)
+    program = File(path, text, 0o700)
     return [render_guard_conf(spec), program]
 
 

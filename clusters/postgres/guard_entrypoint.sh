@@ -10,6 +10,8 @@ sleeper='' before='' said_at=0
 trap '[ -z "$sleeper" ] || kill "$sleeper" 2>/dev/null; exit 143' TERM INT QUIT # what PostgreSQL is stopped with
 until judged; do
     code=$?
+    # Who was seen further on may be silent at the next look: silence must not lift what an answer has said, nor a restart.
+    [ "$code" != 84 ] || [ -e "$state_directory/fenced" ] || printf '%s\n' "start guard: $why" >"$state_directory/fenced"
     now=$(date +%s)
     if [ "$why" != "$before" ] || [ $((now - said_at)) -ge 60 ]; then
         refused "$code"

@@ -15,6 +15,7 @@ from typing import Any, Final
 from clusters import services
 from clusters.hosts.machine import HostError
 from clusters.instances import InstanceHandle, ToolFailed
+from clusters.machines import ask_again
 from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
 from clusters.postgres import commands, files, rules
@@ -69,7 +70,7 @@ def primary_asked(ctx: Context) -> str:
     for attempt in range(TRIES):
         if attempt:
             ctx.pause(BETWEEN_SECONDS)
-        old.machine.ask_again()
+        ask_again()
         heard = _signs_of_life(ctx, old, rows)
         if not reachable:
             reachable, runs = _on_its_server(ctx, old)
@@ -93,7 +94,7 @@ def primary_cut_off(ctx: Context) -> str:
         ctx.warn(f"Nobody can make sure that {old.spec.name} is stopped: its server does not answer.")
         return f"{old.spec.name} is not fenced. Keep applications away from {old.spec.address}:{old.spec.port}."
     old.fence(f"job {ctx.job.pk}: failover, epoch {ctx.cluster.epoch + 1}")
-    if old.is_running():
+    if old.is_up():
         _stopped(ctx, old)
     ctx.keep_now(fence="stopped")
     return f"{old.spec.name} is stopped, and cannot come up writable."
@@ -114,6 +115,7 @@ def primary_let_go(ctx: Context) -> str:
 def standbys_detached(ctx: Context) -> str:
     """Cut every standby off from the old primary, and wait until none of them receives"""
     detached, silent = [], []
+    ask_again()
     for row in _direct(ctx):
         handle = ctx.handle(row)
         try:
@@ -275,7 +277,7 @@ def _stopped(ctx: Context, old: InstanceHandle) -> None:
             ctx.warn(f"{error.what} Its processes are killed.")
             old.kill()
     end = time.monotonic() + STOP_SECONDS
-    while old.is_running():
+    while old.is_up():
         if time.monotonic() > end:
             raise StepFailed(f"{old.spec.name} cannot be stopped on its server.", "End its processes there, then ask again.")
         ctx.pause(0.05)

@@ -93,7 +93,7 @@ def data_brought_back(ctx: Context, handle: InstanceHandle) -> bool:
     spare, kept = spare_of(spec, ctx.job.pk), data_of(root)
     found = handle.machine.exists(kept)
     if found:
-        if handle.is_running():
+        if handle.is_up():
             raise StepFailed(f"{spec.name} runs; its kept data cannot be put back under it.", "Stop it, then resume the job.")
         if handle.machine.exists(spec.data_directory):
             handle.make_made(spare, ctx.job.pk)

@@ -138,7 +138,7 @@ def server_started(ctx: Context) -> str:
 def server_stopped(ctx: Context) -> str:
     """Stop PostgreSQL"""
     handle = ctx.handle(ctx.instance)
-    if not handle.is_running():
+    if not handle.is_up():
         return f"{handle.spec.name} does not run."
     handle.stop()
     return f"{handle.spec.name} is stopped."

@@ -55,6 +55,7 @@ def directory_moved(ctx: Context) -> str:
     """Put its directory below the new cluster's name"""
     handle = ctx.handle(ctx.instance)
     target = _own(handle.spec, ctx).directory
+    handle.remove_container()
     if handle.machine.exists(handle.spec.directory):
         handle.move(handle.spec.directory, target)
     return f"Its files are in {target}."

@@ -87,7 +87,7 @@ def target_stopped(ctx: Context) -> str:
     target = ctx.handle(ctx.instance)
     if "was" not in ctx.state:
         ctx.keep_now(was=_was(target), fenced=target.fenced())
-    if target.is_running():
+    if target.is_up():
         target.stop()
     _fence(ctx, target)
     return f"{target.spec.name} is stopped and fenced."
@@ -450,6 +450,7 @@ def _was(target: InstanceHandle) -> str:
 
 
 def _fence(ctx: Context, target: InstanceHandle) -> None:
+    target.keep_down()
     mark, signal = _fence_files(target.spec, ctx.job.pk)
     known = [] if target.fenced() is not None else [mark]
     target.put_files([*known, signal] if target.machine.exists(target.spec.data_directory) else known)

@@ -39,6 +39,8 @@ def unit_run(ctx: Context, handle: InstanceHandle, what: str, command: Command, 
     while True:
         unit, more = _followed(ctx, handle, name, take, wait)
         if unit.state != "running" and not more:
+            if unit.returncode != 0:
+                handle.unit_left(name)
             return unit
         wait = 0 if more else FOLLOW_SECONDS
         ctx.check_cancel()

@@ -55,7 +55,7 @@ def quarantine_kept(ctx: Context) -> str:
             continue
         handle = ctx.handle(row)
         try:
-            if handle.is_running():
+            if handle.is_up():
                 _stop_again(ctx, handle)
                 stopped.append(row.name)
         except HostError as error:

@@ -23,7 +23,7 @@ def it_keeps_an_old_primary_that_comes_back_from_accepting_writes(lab_stage: Lab
     alpha = lab_stage.lab["alpha"]
     lab_stage.create()
     lab_stage.standby(server="beta")
-    alpha.docker("update", f"--restart={policy}", "orders-node1")
+    alpha.docker("update", f"--restart={policy}", "pgr_orders_node1")
     with Writers(lab_stage.dsn("orders"), count=4) as writers:
         writers.go_on()
         alpha.power_off()
@@ -33,7 +33,7 @@ def it_keeps_an_old_primary_that_comes_back_from_accepting_writes(lab_stage: Lab
         assert job.status == "done", log_of(job)
         writers.go_on()
         alpha.boot()
-        wait_until(lambda: "orders-node1" in alpha.docker("ps", "--format", "{{.Names}}").stdout, "Docker starts the old primary", 30)
+        wait_until(lambda: "pgr_orders_node1" in alpha.docker("ps", "--format", "{{.Names}}").stdout, "Docker starts the old primary", 30)
         wait_until(lambda: "REFUSED" in _log(lab_stage), "the guard has said why", 30)
         writers.go_on()
         assert lab_stage.writable() == ["node2"]
@@ -45,5 +45,5 @@ def it_keeps_an_old_primary_that_comes_back_from_accepting_writes(lab_stage: Lab
 
 
 def _log(lab_stage: LabStage) -> str:
-    said = lab_stage.lab["alpha"].docker("logs", "--tail", "20", "orders-node1", check=False)
+    said = lab_stage.lab["alpha"].docker("logs", "--tail", "20", "pgr_orders_node1", check=False)
     return said.stdout + said.stderr

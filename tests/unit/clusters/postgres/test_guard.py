@@ -339,7 +339,15 @@ def running() -> Iterator[list[subprocess.Popen[str]]]:
 def entrypoint(stand: Stand, *arguments: str, log: Path) -> subprocess.Popen[str]:
     argv = [*stand.shell, str(stand.write(guard.ENTRYPOINT, programs="")), *arguments]
     with log.open("w") as errors:
-        return subprocess.Popen(argv, env=stand.env, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
+        return subprocess.Popen(
+            argv, env=stand.env, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True, preexec_fn=_heed_signals
+        )
+
+
+def _heed_signals() -> None:
+    """What was ignored when a shell begins it cannot trap: tests that run in the background inherit that for INT and QUIT."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def it_hands_over_to_the_image(stand, running, tmp_path):
@@ -357,6 +365,17 @@ def it_waits_while_it_is_refused_and_starts_once_it_is_not(stand, running, tmp_p
     assert process.communicate(timeout=20)[0] == "HANDED OVER postgres\n"
     assert log.read_text().count("REFUSED (exit code 83): node1 is fenced (job 7)") == 1  # the next would come a minute later
     assert not (stand.root / "state/refused").exists()
+
+
+def it_is_not_talked_out_of_a_refusal_by_silence(stand, running, tmp_path):
+    log = tmp_path / "log"
+    stand.node(2, recovery=False, timeline=2, epoch=2)
+    running.append(process := entrypoint(stand, "postgres", log=log))
+    wait_until(lambda: "REFUSED (exit code 84)" in log.read_text(), "somebody is further on", 10)
+    (stand.root / "peer2").unlink()  # it restarts, or the network is cut
+    wait_until(lambda: "REFUSED (exit code 83)" in log.read_text(), "it refuses on its own now", 10)
+    assert process.poll() is None
+    assert "node2" in (stand.root / "state/fenced").read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda number: number.name)
