@@ -31,7 +31,7 @@ from clusters.postgres.promotion_facts import PromotionFacts, PromotionLimits
 from clusters.postgres.spec import InstanceSpec
 from clusters.selectors import instance_spec
 from launcher.account import Account
-from tasks.workflows import looking
+from tasks import members
 from tests.diverge import run
 from tests.ports import free_port
 from tests.stage import Stage
@@ -537,7 +537,7 @@ def limits(**values: float) -> State:
     @contextmanager
     def made(_scene: Scene) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(looking, "PromotionFacts", partial(PromotionFacts, limits=replace(PromotionLimits(), **values)))  # type: ignore[arg-type]
+            patch.setattr(members, "PromotionFacts", partial(PromotionFacts, limits=replace(PromotionLimits(), **values)))  # type: ignore[arg-type]
             yield
 
     return made

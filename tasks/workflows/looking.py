@@ -26,6 +26,11 @@ def members_ready(ctx: Context) -> list[Instance]:
     return list(rows.order_by("role", "name"))  # "primary" sorts before "standby"
 
 
+def as_recorded(row: Instance) -> Instance:
+    """The row and its cluster as they are now: steps before this one have changed them, through other objects of the same rows."""
+    return Instance.objects.select_related("server", "cluster").get(pk=row.pk)
+
+
 def promotion_facts(ctx: Context, candidate: Instance) -> PromotionFacts:
     """Look at every member now, put down what was seen, and give it to the rules.
 

@@ -21,7 +21,7 @@ from clusters.postgres.statements import IN_RECOVERY, MAKE_SLOT_HERE, PROMOTE, R
 from clusters.sessions import InstanceUnreachable
 from tasks.context import Context
 from tasks.plan import PlanItem, PlanRequest
-from tasks.workflows.looking import members_ready
+from tasks.workflows.looking import as_recorded, members_ready
 from tasks.workflows.marker import marker_call
 from tasks.workflows.observing import instance_observed
 from tasks.workflows.planning import planned, planned_change, planned_cluster, planned_primary, planned_rows, planned_siblings, planned_spec
@@ -190,7 +190,7 @@ def roles_recorded(ctx: Context) -> str:
 
 def primary_file_written(ctx: Context) -> str:
     """Write the new primary's replication.conf: it follows nobody"""
-    candidate = ctx.handle(ctx.instance)
+    candidate = ctx.handle(as_recorded(ctx.instance))
     # The epoch too, where it could not be told of it before: its start guard must not take its own standbys for further on.
     written = candidate.put_files([files.render_replication_conf(candidate.spec), files.epoch_file(candidate.spec, ctx.cluster.epoch)])
     if written:

@@ -11,7 +11,7 @@ from clusters.selectors import instance_spec
 from tasks.context import Context
 from tasks.plan import PlanItem, PlanRequest
 from tasks.workflows.judging import Marker, pair_judged
-from tasks.workflows.looking import member_looked, members_ready
+from tasks.workflows.looking import as_recorded, member_looked, members_ready
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
 from tasks.workflows.observing import streaming_awaited
 from tasks.workflows.planning import planned, planned_cluster, planned_primary, planned_siblings, planned_spec
@@ -48,7 +48,7 @@ def slots_tidied_plan(request: PlanRequest) -> Iterable[PlanItem]:
 def cluster_verified(ctx: Context) -> str:
     """See that exactly one instance accepts writes, that each standby streams from where it should, and that a row arrives there"""
     _one_primary(ctx)
-    primary = ctx.handle(ctx.instance)
+    primary = ctx.handle(as_recorded(ctx.instance))
     streaming, troubled = [], []
     for pair in _pairs(ctx):
         try:

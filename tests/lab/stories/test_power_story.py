@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusters.models import Instance
-from tests.lab.stories.stage import LabStage
+from tests.lab.stories.stage import BASE, LabStage
 from tests.rounds import rounds
 from tests.stage import log_of
 from tests.waiting import wait_until
@@ -35,6 +35,8 @@ def it_keeps_an_old_primary_that_comes_back_from_accepting_writes(lab_stage: Lab
         alpha.boot()
         wait_until(lambda: "pgr_orders_node1" in alpha.docker("ps", "--format", "{{.Names}}").stdout, "Docker starts the old primary", 30)
         wait_until(lambda: "REFUSED" in _log(lab_stage), "the guard has said why", 30)
+        assert "node2" in alpha.run(["cat", f"{BASE}/orders/node1/state/fenced"]).stdout  # so that silence of node2 lifts nothing
+        alpha.reboot()
         writers.go_on()
         assert lab_stage.writable() == ["node2"]
     row = Instance.objects.get(name="node1")
