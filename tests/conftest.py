@@ -13,6 +13,7 @@ import pgtrigger
 import pytest
 from django.conf import settings
 from django.test import TransactionTestCase
+from django.utils import translation
 
 from launcher.account import Account, unprivileged
 from launcher.programs import postgres_copy
@@ -50,6 +51,14 @@ def _audit_trail_gives_way() -> Iterator[None]:
     TransactionTestCase._fixture_teardown = ignoring
     yield
     TransactionTestCase._fixture_teardown = teardown
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    """A page in another language leaves its language behind in the process."""
+    translation.activate(settings.LANGUAGE_CODE)
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")

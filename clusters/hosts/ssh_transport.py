@@ -18,7 +18,7 @@ CONNECT_SECONDS: Final = 8.0
 OPEN_SECONDS: Final = 8.0
 #: A server that says nothing is asked after so long, and given up after so long.
 ASK_SECONDS: Final = 2.5
-SILENT_SECONDS: Final = 7.5
+SILENT_SECONDS: Final = 6.5
 #: Silent for so long it is given up in any case: a question may be held up behind a key exchange that hangs.
 DEAD_SECONDS: Final = 20.0
 
