@@ -234,7 +234,7 @@ def _psql(text: str, spec: InstanceSpec) -> tuple[str, ...]:
         return commands.psql(spec, text).argv
     where: dict[str, str | int] = {"host": spec.address, "port": spec.port, "user": spec.replication_role, "dbname": SUPERUSER}
     login = conninfo(where | {"passfile": spec.passfile, "replication": "true"})
-    return (f"{spec.bindir}/psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--dbname={login}")
+    return commands.program(spec, "psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--dbname={login}", network=True)
 
 
 # -- files
