@@ -8,35 +8,44 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 #: One process more than cores, since stories wait for servers; what is left of a long file goes to the one that is idle.
 PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
-#: The machine has one lab: its tests run one after another, when the others have ended.
+#: The machine has one lab: its tests run one after another, in a process of their own beside the others; they mostly wait for servers.
 LAB = "tests/lab"
 PACKAGES = ("launcher", "clusters", "tasks", "pgreplica_admin")
 
 
 def run_tests(checkout: Path, pytest_arguments: Sequence[str]) -> int:
     """Run all of it, pytest last; with arguments for pytest, only pytest. Returns the first exit code that is not 0."""
-    steps: list[tuple[str, list[str]]] = [
-        ("ruff check", ["ruff", "check", "."]),
-        ("ruff format", ["ruff", "format", "--check", "."]),
-        ("mypy", ["mypy", *PACKAGES]),
-        ("pytest", ["pytest", *PARALLEL, f"--ignore={LAB}"]),
-        ("pytest, the lab", ["pytest", LAB]),
-    ]
     if pytest_arguments:
-        steps = [("pytest", ["pytest", *pytest_arguments])]
-    codes = [_run(checkout, title, words) for title, words in steps]
+        return _run(checkout, "pytest", ["pytest", *pytest_arguments])
+    codes = [
+        _run(checkout, "ruff check", ["ruff", "check", "."]),
+        _run(checkout, "ruff format", ["ruff", "format", "--check", "."]),
+        _run(checkout, "mypy", ["mypy", *PACKAGES]),
+    ]
+    with ThreadPoolExecutor(1) as beside:
+        lab = beside.submit(_run, checkout, "pytest, the lab", ["pytest", LAB], later=True)
+        codes.append(_run(checkout, "pytest", ["pytest", *PARALLEL, f"--ignore={LAB}"]))
+        codes.append(lab.result())
     return next((code for code in codes if code), 0)
 
 
-def _run(checkout: Path, title: str, words: list[str]) -> int:
-    print(f"== {title}", flush=True)
+def _run(checkout: Path, title: str, words: list[str], *, later: bool = False) -> int:
+    """The exit code. `later`: what it prints comes in one piece when it has ended, since another step prints beside it."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="pgr-") as state:  # loading the settings makes key files: not among the panel's own
+    with tempfile.TemporaryDirectory(prefix="pgr-") as state, tempfile.TemporaryFile() as printed:
+        if not later:
+            print(f"== {title}", flush=True)
+        # Loading the settings makes key files: not among the panel's own.
         environment = os.environ | {"PGREPLICA_STATE_DIR": state} if words[0] == "mypy" else os.environ
-        code = subprocess.run([sys.executable, "-m", *words], cwd=checkout, env=environment, check=False).returncode
+        streams = {"stdout": printed, "stderr": subprocess.STDOUT} if later else {}
+        code = subprocess.run([sys.executable, "-m", *words], cwd=checkout, env=environment, check=False, **streams).returncode  # type: ignore[call-overload]
+        if later:
+            printed.seek(0)
+            print(f"== {title}\n{printed.read().decode(errors='replace')}", flush=True)
     print(f"== {title}: {'ok' if code == 0 else f'failed ({code})'}, {time.monotonic() - began:.1f} s", flush=True)
-    return code
+    return int(code)

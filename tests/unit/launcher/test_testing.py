@@ -12,7 +12,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The words of each step that would have been run; each succeeds."""
     steps: list[list[str]] = []
 
-    def run(checkout: Path, title: str, words: list[str]) -> int:
+    def run(checkout: Path, title: str, words: list[str], *, later: bool = False) -> int:
         steps.append(words)
         return 0
 
@@ -20,10 +20,16 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return steps
 
 
-def it_runs_the_labs_tests_alone_after_the_others(ran: list[list[str]], tmp_path: Path) -> None:
+def it_runs_the_labs_tests_in_a_process_of_their_own_beside_the_others(ran: list[list[str]], tmp_path: Path) -> None:
     assert testing.run_tests(tmp_path, []) == 0
     assert [words[0] for words in ran] == ["ruff", "ruff", "mypy", "pytest", "pytest"]
-    assert ran[-2:] == [["pytest", *testing.PARALLEL, "--ignore=tests/lab"], ["pytest", "tests/lab"]]
+    assert sorted(ran[-2:]) == [["pytest", *testing.PARALLEL, "--ignore=tests/lab"], ["pytest", "tests/lab"]]
+
+
+def it_prints_what_ran_beside_in_one_piece(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "spoken.py").write_text("print('one'); raise SystemExit(4)")
+    assert testing._run(tmp_path, "beside", ["spoken"], later=True) == 4
+    assert capfd.readouterr().out.startswith("== beside\none\n\n== beside: failed (4), ")
 
 
 def it_runs_nothing_but_what_was_asked_for(ran: list[list[str]], tmp_path: Path) -> None:
@@ -32,5 +38,5 @@ def it_runs_nothing_but_what_was_asked_for(ran: list[list[str]], tmp_path: Path)
 
 
 def it_answers_with_the_first_failure(ran: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(testing, "_run", lambda checkout, title, words: {"mypy": 3, "pytest": 1}.get(words[0], 0))
+    monkeypatch.setattr(testing, "_run", lambda checkout, title, words, **_later: {"mypy": 3, "pytest": 1}.get(words[0], 0))
     assert testing.run_tests(tmp_path, []) == 3
