@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -88,8 +89,19 @@ class Sshd:
 
     def sessions(self) -> list[psutil.Process]:
         """The processes that serve connections now."""
-        found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
-        return [one for one in found if one.name() == "sshd"]
+        return self._children(serving=True)
+
+    def commands(self) -> list[psutil.Process]:
+        """What runs for those connections now."""
+        return self._children(serving=False)
+
+    def _children(self, *, serving: bool) -> list[psutil.Process]:
+        found = []
+        for one in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                if (one.name() == "sshd") is serving:
+                    found.append(one)
+        return found
 
     def hang(self) -> None:
         """The server's machine goes on, its SSH says nothing any more."""

@@ -406,8 +406,9 @@ class TestLoss:
             machine = SSHMachine(sshd.place, "")
             fence, unit = Fence(f"{open_directory}/.token", 1), f"{open_directory}/units/copy"
             first = machine.start_unit(unit, ["sh", "-c", f"echo one; {until(f'{open_directory}/go')}; echo two"], fence=fence)
+            wait_until(lambda: not sshd.commands(), "the start has ended", 20)
             following = InThread(lambda: machine.follow_unit(unit, 0, 30))
-            wait_until(lambda: following.is_alive() and len(sshd.sessions()) > 0, "it is followed", 20)
+            wait_until(sshd.commands, "it is followed", 20)
             sshd.cut()
             assert isinstance(following.ended(), OutcomeUnknown)
             found = machine.start_unit(unit, ["true"], fence=fence)
