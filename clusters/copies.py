@@ -7,7 +7,7 @@ from datetime import datetime
 from django.utils import timezone
 from typing_extensions import TypedDict
 
-from clusters.models import Instance, KeptCopy, Server
+from clusters.models import Instance, KeptCopy
 from clusters.placement import owner_of
 from clusters.postgres.rejoin_commands import read_by_hand, read_in_container
 
@@ -66,12 +66,12 @@ def _shown(copy: KeptCopy, rows: list[Instance]) -> CopyShow:
 def _by_hand(copy: KeptCopy, rows: list[Instance]) -> str:
     here = [row for row in rows if row.server_id == copy.server_id]
     row = next((row for row in here if row.name == copy.instance_name), here[0] if here else None)
-    if copy.server.runtime == Server.Runtime.DOCKER:
-        image = row.image if row else ""
-        return read_in_container(image, owner_of(copy.server), copy.path, copy_data(copy), row.port if row else FIRST_PORT)
+    port = row.port if row else FIRST_PORT
+    if copy.server.in_containers:
+        return read_in_container(row.image if row else "", owner_of(copy.server), copy.path, copy_data(copy), port)
     bindir = row.bindir if row else _programs(copy)
     socket_directory = f"{copy.server.base_directory.rstrip('/')}/.run/k{copy.pk}"
-    return read_by_hand(bindir, copy.path, copy_data(copy), socket_directory, row.port if row else FIRST_PORT)
+    return read_by_hand(bindir, copy.path, copy_data(copy), socket_directory, port)
 
 
 def _programs(copy: KeptCopy) -> str:

@@ -45,7 +45,7 @@ from clusters.form_fields import (
     max_rate,
     postgres_major,
 )
-from clusters.models import Cluster, Instance, ReplicationPair, Server
+from clusters.models import Cluster, Instance, ReplicationPair
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, image_choose, majors_installed, panel_ports
 from clusters.postgres import names
@@ -87,7 +87,7 @@ class PlacedRequest(RequestForm):
         port, server = self.cleaned_data.get("port"), self.target.server
         if server is None:
             return
-        if server.runtime == Server.Runtime.DOCKER:
+        if server.in_containers:
             self._try("image", image_choose, server, major, self.cleaned_data.get("image"))
             self._refuse_given(("bindir",), _("This server runs PostgreSQL in containers. Choose an image instead."))
         else:
@@ -156,7 +156,7 @@ class CreateClusterRequest(PlacedRequest):
 
     def _newest_major(self) -> int | None:
         server = self.target.server
-        if server and server.runtime == Server.Runtime.DOCKER:
+        if server and server.in_containers:
             return int(SUPPORTED_MAJORS[-1])
         majors = majors_installed(server) if server else []
         if not majors:
@@ -235,7 +235,7 @@ class AddStandbyRequest(PlacedRequest):
     def _check_apart(self, cluster: Cluster) -> None:
         """Behind one engine a member would be seen under the address of the engine's own bridge, which no pg_hba.conf names."""
         server = self.target.server
-        if server and server.runtime == Server.Runtime.DOCKER and cluster.instances.filter(server=server).exists():
+        if server and server.in_containers and cluster.instances.filter(server=server).exists():
             sentence = _("%(server)s runs a member of this cluster already, and two containers of one cluster need two servers.")
             self.add_error("server", sentence % {"server": server.name})
 

@@ -86,16 +86,16 @@ class InstanceHandle:
         """Whether a server runs in the data directory, as pg_ctl sees it."""
         if not self.is_initialised():
             return False
-        finished = self._tool(commands.pg_ctl_status(self.spec))
-        if finished.returncode == containers.NOT_SAID:
-            self._succeeded(finished, _("Whether %(name)s runs could not be found out: %(error)s"))
-        return finished.ok
+        return self._is_so(commands.pg_ctl_status(self.spec))
 
     def is_up(self) -> bool:
         """Whether a server runs, or may come up by itself: a container in which the start guard waits, or that the engine restarts."""
         if self.spec.container is None:
             return self.is_running()
-        finished = self._tool(containers.is_up(self.spec))
+        return self._is_so(containers.is_up(self.spec))
+
+    def _is_so(self, command: Command) -> bool:
+        finished = self._tool(command)
         if finished.returncode == containers.NOT_SAID:
             self._succeeded(finished, _("Whether %(name)s runs could not be found out: %(error)s"))
         return finished.ok
@@ -109,11 +109,11 @@ class InstanceHandle:
         finished = self._tool(commands.postgres_version(self.spec))
         return parse_version(finished.stdout) if finished.ok else None
 
-    def libc(self) -> str:
-        """The C library that this instance sorts text with: of its image, else of its server; empty where it is not known."""
-        if self.spec.container is None:
-            return str(self.machine.facts()["libc"])
-        return inert(self._tool(containers.libc(self.spec)).stdout)
+    def build(self) -> tuple[str, str]:
+        """The processor, and the C library that text is sorted with: of its image, else of its server; empty where one is not known."""
+        facts = self.machine.facts()
+        libc = inert(self._tool(containers.libc(self.spec)).stdout) if self.spec.container else str(facts["libc"])
+        return str(facts["machine"]), libc
 
     def read_text(self, path: str) -> str | None:
         content = self.machine.read_file(path)

@@ -173,15 +173,19 @@ def _jumps_of(server: Server) -> list[str]:
     return found
 
 
-class SshKeyForm(KeyedForm):
-    """A new key pair in the place of the one the panel has."""
-
-    private_key = key_field()
-    passphrase = passphrase_field()
+class OfServerForm(SentenceForm):
+    """A form about a server that is there."""
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, server: Server | None = None, **options: Any) -> None:
         super().__init__(data, **options)
         self.server = server or Server()  # none where the form only describes itself
+
+
+class SshKeyForm(OfServerForm, KeyedForm):
+    """A new key pair in the place of the one the panel has."""
+
+    private_key = key_field()
+    passphrase = passphrase_field()
 
     def clean(self) -> dict[str, Any]:
         self._read_key(self.server.name)
@@ -191,7 +195,7 @@ class SshKeyForm(KeyedForm):
         return self.pasted or key_pair_made(self.server.name)
 
 
-class HostKeyForm(SentenceForm):
+class HostKeyForm(OfServerForm):
     """The word of a person that the host key which the server offered is the server's own."""
 
     fingerprint = CheckedField(
@@ -207,10 +211,6 @@ class HostKeyForm(SentenceForm):
         help_text=gettext_lazy("Type the name of the server."),
         widget=forms.TextInput,
     )
-
-    def __init__(self, data: Mapping[str, Any] | None = None, *, server: Server | None = None, **options: Any) -> None:
-        super().__init__(data, **options)
-        self.server = server or Server()  # none where the form only describes itself
 
     @property
     def is_change(self) -> bool:

@@ -176,15 +176,14 @@ def instance_declare(
     """
     with transaction.atomic():
         Server.objects.select_for_update().get(pk=server.pk)  # two declarations never choose the same port
-        contained = server.runtime == Server.Runtime.DOCKER
         instance = Instance(
             cluster=cluster,
             server=server,
             name=name,
             role=role,
             port=port or port_choose(server),
-            bindir="" if contained else bindir_choose(server, cluster.postgres_major, bindir),
-            image=image_choose(server, cluster.postgres_major, image) if contained else "",
+            bindir="" if server.in_containers else bindir_choose(server, cluster.postgres_major, bindir),
+            image=image_choose(server, cluster.postgres_major, image) if server.in_containers else "",
             network=network or "",
         )
         return _created(instance, {"name": name_field})

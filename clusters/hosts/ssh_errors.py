@@ -33,7 +33,7 @@ class HostKeyNotPinned(HostError):
     def __init__(self, name: str) -> None:
         super().__init__(
             _("The host key of %(name)s has not been confirmed, so nothing was sent to it."),
-            _("Read its host key and compare the fingerprint on the server's page: ./pgreplica server host-key %(name)s"),
+            _("Read its host key and compare the fingerprint on the server's page: ./pgreplica server read-host-key %(name)s"),
             name=inert(name),
         )
 

@@ -74,6 +74,11 @@ class Server(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def in_containers(self) -> bool:
+        """Whether PostgreSQL runs in containers there."""
+        return self.runtime == self.Runtime.DOCKER
+
 
 class SshKey(models.Model):
     """The key pair with which the panel logs in to one server. Apart from the server's row, so that no list decrypts it."""

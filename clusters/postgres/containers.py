@@ -32,7 +32,7 @@ _END_SENDERS: Final = (
 #: As wrapper/files.sh asks a server.
 _LIBC: Final = "getconf GNU_LIBC_VERSION 2>/dev/null || { ldd --version 2>&1 | grep -i musl >/dev/null && echo musl; }"
 #: So that the user has a name in the container; initdb asks for it.
-_USERS: Final = "--mount=type=bind,source=/etc/passwd,target=/etc/passwd,readonly"
+USERS: Final = "--mount=type=bind,source=/etc/passwd,target=/etc/passwd,readonly"
 
 
 def container_of(spec: InstanceSpec) -> Container:
@@ -49,7 +49,7 @@ def one_shot(spec: InstanceSpec, program: str, *arguments: str, network: bool = 
     --mount and not --volume: what is not there is an error, where --volume would make it, and as root.
     """
     place = spec.cluster_directory
-    return _run(spec, program, *arguments, mounts=(_USERS, f"--mount=type=bind,source={place},target={place}"), network=network)
+    return _run(spec, program, *arguments, mounts=(USERS, f"--mount=type=bind,source={place},target={place}"), network=network)
 
 
 def version(spec: InstanceSpec) -> tuple[str, ...]:

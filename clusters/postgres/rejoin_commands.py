@@ -8,6 +8,7 @@ from typing import Final
 
 from clusters.postgres.command import Command
 from clusters.postgres.commands import pg_waldump, program
+from clusters.postgres.containers import USERS
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.parsers import Lsn
 from clusters.postgres.spec import CONTAINER_SOCKETS, InstanceSpec
@@ -62,7 +63,7 @@ def read_in_container(image: str, user: str, directory: str, data: str, port: in
     """The same in a container of its own, which is gone when psql ends. `image` empty: of the version that the data says."""
     chosen = shlex.quote(image) if image else f'postgres:"$(cat {shlex.quote(data)}/PG_VERSION)"'
     mounts = (
-        "--mount=type=bind,source=/etc/passwd,target=/etc/passwd,readonly",
+        USERS,
         f"--mount=type=bind,source={directory},target={directory}",
     )
     start, psql = _started_alone("", directory, data, CONTAINER_SOCKETS, port), _psql_there("", CONTAINER_SOCKETS, port)

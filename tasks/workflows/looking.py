@@ -99,13 +99,13 @@ def logins_tried(ctx: Context, candidate: Instance, followers: list[Instance]) -
 def _surroundings(handle: InstanceHandle) -> Surroundings:
     """What its server tells around the instance; nothing where the server does not answer."""
     try:
-        facts = handle.machine.facts()
+        machine, libc = handle.build()
         return Surroundings(
             epoch=handle.epoch(),
             fenced=handle.fenced(),
             free_bytes=handle.machine.free_bytes(handle.spec.data_directory),
-            machine=str(facts["machine"]),
-            libc=handle.libc(),
+            machine=machine,
+            libc=libc,
         )
     except HostError:  # that it does not answer is told by the look at the instance itself
         return Surroundings()

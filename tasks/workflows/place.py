@@ -36,6 +36,7 @@ def place_facts(ctx: Context, handle: InstanceHandle) -> PlaceFacts:
 def clone_facts(ctx: Context, upstream: InstanceHandle, standby: InstanceHandle) -> CloneFacts:
     """What the rules of a clone look at. The login is proven by a step of its own, once the upstream admits it."""
     spec, seen = standby.spec, upstream.observe(with_size=True)
+    (source_machine, source_libc), (target_machine, target_libc) = upstream.build(), standby.build()
     return CloneFacts(
         source=seen,
         source_name=upstream.spec.name,
@@ -51,10 +52,10 @@ def clone_facts(ctx: Context, upstream: InstanceHandle, standby: InstanceHandle)
         target_directory=spec.directory,
         target_directory_state=directory_state(ctx, standby),
         target_settings=parity_of(spec),
-        source_machine=str(upstream.machine.facts()["machine"]),
-        target_machine=str(standby.machine.facts()["machine"]),
-        source_libc=upstream.libc(),
-        target_libc=standby.libc(),
+        source_machine=source_machine,
+        target_machine=target_machine,
+        source_libc=source_libc,
+        target_libc=target_libc,
     )
 
 

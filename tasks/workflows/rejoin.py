@@ -393,7 +393,7 @@ def _exchange_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 def _files_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
-    return planned(spec, *_files(spec, planned_instance(request)))
+    return planned(spec, *guard_files(spec), *_files(spec, planned_instance(request)))
 
 
 def _fence_plan(request: PlanRequest) -> Iterable[PlanItem]:
@@ -461,14 +461,13 @@ def _fence_files(spec: InstanceSpec, job: int | str) -> tuple[File, File]:
 
 
 def _files(spec: InstanceSpec, instance: Instance) -> list[File]:
-    """Not postgresql.conf: what people have changed there stays."""
+    """Beside the guard's. Not postgresql.conf: what people have changed there stays."""
     cluster = instance.cluster
     return [
         files.render_passfile(spec, cluster.replication_password),
         files.render_pg_hba(spec),
         files.render_replication_conf(spec),
         files.epoch_file(spec, cluster.epoch),
-        *guard_files(spec),
         files.standby_signal(spec.data_directory),
     ]
 

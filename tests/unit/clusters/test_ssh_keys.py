@@ -10,11 +10,10 @@ from clusters.fingerprints import fingerprint
 from clusters.postgres.refused import NameRefused
 from clusters.secrets import Secret
 from clusters.ssh_keys import MAX_BYTES, authorized_line, key_pair_made, key_pair_read
-from tests.needs import missing
 
 CANARY = "correct horse battery"
 
-pytestmark = pytest.mark.skipif(bool(missing("sshd")), reason="needs ssh-keygen")
+pytestmark = pytest.mark.needs("sshd")
 
 
 def made(directory: Path, *options: str, passphrase: str = "") -> str:
