@@ -89,7 +89,10 @@ def wal_end(ctx: Context, handle: InstanceHandle, control: ControlData | None, h
     reader = WalReader(control.wal_segment_bytes)
     ctx.say(f"Reading the WAL of {handle.spec.name} from {start} on timeline {history.timeline} to its end (pg_waldump).")
     handle.read_lines(rejoin_commands.wal_read(handle.spec, history.timeline, start), reader.take)
-    return reader.end or (start if reader.nothing and not reader.missing else None)
+    end = reader.end or (start if reader.nothing and not reader.missing else None)
+    if end is None:
+        ctx.warn(f"That WAL of {handle.spec.name} cannot be read: {reader.complaint or 'pg_waldump said nothing'}.")
+    return end
 
 
 def lost_writes(ctx: Context, stretches: Sequence[Stretch], end: Lsn, segment_bytes: int) -> LostWrites:

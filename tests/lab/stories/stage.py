@@ -16,6 +16,7 @@ from clusters.models import Cluster, Server, SshKey
 from clusters.secrets import Secret
 from tasks.models import Job
 from tests.lab.lab import Lab
+from tests.lab.server import LabServer
 from tests.stage import Stage
 
 USER = "postgres"
@@ -46,18 +47,28 @@ def lab_stage(transactional_db: None, lab: Lab) -> Iterator[LabStage]:
     """Three servers with Docker: alpha, beta, gamma. Each is emptied afterwards."""
     rows = [_register(lab, name) for name in lab.servers]
     yield LabStage(rows[0], lab=lab)
+    emptied(lab)
+
+
+def emptied(lab: Lab) -> None:
+    """Every fault healed, nothing of a story left on the servers."""
     lab.heal()
     for server in lab.servers.values():
         server.empty()
         server.run(["rm", "-rf", BASE])
 
 
-def _register(lab: Lab, name: str) -> Server:
-    server = lab[name]
+def user_made(server: LabServer) -> None:
+    """The system user that owns the data, as a person makes it beforehand."""
     if server.run(["id", "-u", USER], check=False).returncode:
         server.run(["useradd", "--system", "--user-group", "--groups", "docker", USER])
     else:
         server.run(["usermod", "--append", "--groups", "docker", USER])
+
+
+def _register(lab: Lab, name: str) -> Server:
+    server = lab[name]
+    user_made(server)
     row = Server.objects.create(
         name=name, address=server.address, base_directory=BASE, run_as=USER, connection="ssh", runtime="docker", ssh_user="root",
         ssh_host_key=server.host_key,
