@@ -19,6 +19,7 @@ from clusters.machines import machine_of
 from clusters.models import Instance
 from clusters.ownership import OWNER_FILE, made_command, owner_text, unmade_command
 from clusters.postgres import commands, containers, files, guard, rejoin_commands, statements
+from clusters.postgres.build import Build, asked_in
 from clusters.postgres.command import Command, StopMode
 from clusters.postgres.facts import ControlData, InstanceFacts, Version, parse_controldata, parse_version
 from clusters.postgres.files import File
@@ -32,6 +33,11 @@ from clusters.sessions import Session, answered, panel_session, rows_of
 TOOL_SECONDS: Final = 60.0
 LONG_SECONDS: Final = 3600.0
 LOG_TAIL_LINES: Final = 20
+#: More databases are not asked for their extensions.
+DATABASES: Final = 50
+
+#: (server, image) -> what it is made of, once it was asked: an image never changes. Per server, since each tells only of itself.
+_BUILDS: Final[dict[tuple[int, str], Build]] = {}
 
 
 class ToolFailed(HostError):
@@ -109,11 +115,30 @@ class InstanceHandle:
         finished = self._tool(commands.postgres_version(self.spec))
         return parse_version(finished.stdout) if finished.ok else None
 
-    def build(self) -> tuple[str, str]:
-        """The processor, and the C library that text is sorted with: of its image, else of its server; empty where one is not known."""
-        facts = self.machine.facts()
-        libc = inert(self._tool(containers.libc(self.spec)).stdout) if self.spec.container else str(facts["libc"])
-        return str(facts["machine"]), libc
+    def build(self) -> Build:
+        """What its programs are made of: those of its image, else those in its directory on the server. What cannot be told is empty."""
+        machine = str(self.machine.facts()["machine"])
+        if self.spec.container is None:
+            return Build.parse(self._tool(asked_in(self.spec.bindir)).stdout).on(machine)
+        image = self._tool(containers.image(self.spec)).stdout.strip()
+        return self._image_build(image).on(machine, image) if containers.IMAGE_ID.fullmatch(image) else Build().on(machine)
+
+    def _image_build(self, image: str) -> Build:
+        key = (self.instance.server_id, image)
+        if key not in _BUILDS:
+            finished = self._tool(containers.built(self.spec, image))
+            if not finished.ok:
+                return Build()
+            _BUILDS[key] = Build.parse(finished.stdout)
+        return _BUILDS[key]
+
+    def extensions_used(self) -> tuple[str, ...] | None:
+        """The extensions of all databases of the running instance; None where there are too many to ask. Raises: ToolFailed."""
+        names = self.superuser_query(Call(statements.DATABASES, {}, {}))
+        if len(names) > DATABASES:
+            return None
+        found = [self.superuser_query(Call(statements.EXTENSIONS, {}, {}, database=name)) for name in names]
+        return tuple(sorted({extension for each in found for extension in each}))
 
     def read_text(self, path: str) -> str | None:
         content = self.machine.read_file(path)
@@ -145,6 +170,10 @@ class InstanceHandle:
         finished = self._tool(commands.pg_controldata(self.spec, directory))
         self._succeeded(finished, _("The control file of %(name)s could not be read: %(error)s"))
         return parse_controldata(finished.stdout)
+
+    def free_bytes(self) -> int:
+        """Bytes that may still be written where its data lies."""
+        return self.machine.free_bytes(self.spec.data_directory)
 
     def epoch(self) -> int | None:
         """The epoch that the instance's server has heard of; None where no promotion was made yet."""

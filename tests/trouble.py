@@ -22,11 +22,12 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from clusters import instances, services
+from clusters import services
 from clusters.hosts.local import LocalMachine
 from clusters.instances import InstanceHandle
 from clusters.models import Cluster, Instance, ReplicationPair, Server
 from clusters.postgres import files
+from clusters.postgres.build import Build
 from clusters.postgres.promotion_facts import PromotionFacts, PromotionLimits
 from clusters.postgres.spec import InstanceSpec
 from clusters.selectors import instance_spec
@@ -551,18 +552,23 @@ def full_disk(_scene: Scene) -> Iterator[None]:
         yield
 
 
-class OtherMachine(LocalMachine):
-    def facts(self) -> dict[str, str | int]:
-        return {**super().facts(), "machine": "riscv64", "libc": "musl"}
-
-
 @contextmanager
-def other_machine(_scene: Scene) -> Iterator[None]:
-    """Faked: the server beta, where node2 is, has another processor and another C library."""
-    real = instances.machine_of
+def other_machine(scene: Scene) -> Iterator[None]:
+    """Faked: the server beta, where node2 is, has another processor, another C library, and an extension less than the databases use."""
+    real = InstanceHandle.build
+    scene.sql("node1", "CREATE EXTENSION citext")
+
+    def build(handle: InstanceHandle) -> Build:
+        found = real(handle)
+        if handle.instance.server.name != "beta":
+            return found
+        assert "citext" in found.extensions
+        return replace(found, machine="riscv64", libc="musl", extensions=tuple(name for name in found.extensions if name != "citext"))
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(instances, "machine_of", lambda row: OtherMachine(row.run_as) if row.name == "beta" else real(row))
+        patch.setattr(InstanceHandle, "build", build)
         yield
+    scene.sql("node1", "DROP EXTENSION citext")
 
 
 @contextmanager

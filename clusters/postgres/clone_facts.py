@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from clusters.postgres.build import NOT_KNOWN, Build
 from clusters.postgres.facts import InstanceFacts, Version
+from clusters.postgres.parity_rules import Pair
 
 #: What the place where the copy is to grow was found to be. "ours": a partial copy whose owner file names this job.
 TargetState = Literal["absent", "empty", "ours", "other"]
@@ -39,10 +41,13 @@ class CloneFacts:
     wal_rate: float | None = None  # bytes a second on the source
     copy_rate: float | None = None  # bytes a second, as the last copy made
     rate_cap: float | None = None  # bytes a second, as requested
-    source_machine: str = ""  # "x86_64"; empty: not known
-    target_machine: str = ""
-    source_libc: str = ""  # "glibc 2.36", "musl"; empty: not known
-    target_libc: str = ""
+    source_build: Build = NOT_KNOWN
+    target_build: Build = NOT_KNOWN
+    extensions_used: tuple[str, ...] | None = None  # by databases of the source; asked where the target lacks one that the source has
+
+    @property
+    def parity(self) -> Pair:
+        return Pair(self.standby_name, self.source_name, self.target_build, self.source_build, self.extensions_used)
 
     @property
     def copy_seconds(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from clusters.postgres import parity_rules
 from clusters.postgres.clone_facts import WALSENDERS_OF_A_COPY, CloneFacts
 from clusters.postgres.facts import Version
 from clusters.postgres.obstacles import PANEL_SETTINGS, Obstacle, obstacle, size
@@ -60,31 +61,27 @@ def minor_version_older(facts: CloneFacts) -> Obstacle | None:
 
 def machine_differs(facts: CloneFacts) -> Obstacle | None:
     """Source and target have the same kind of processor."""
-    if not facts.source_machine or not facts.target_machine or facts.source_machine == facts.target_machine:
-        return None
-    return obstacle(
-        "machine_differs",
-        "blocks",
-        _("The target server's processor is %(value)s, the source's %(threshold)s; a physical copy does not work across them."),
-        _("Choose a target server of the same kind."),
-        value=facts.target_machine,
-        threshold=facts.source_machine,
-    )
+    return parity_rules.machine_differs(facts.parity)
 
 
 def libc_differs(facts: CloneFacts) -> Obstacle | None:
     """Source and target sort text alike."""
-    source, target = facts.source_libc, facts.target_libc
-    if not source or not target or source == target:
-        return None
-    return obstacle(
-        "libc_differs",
-        "warns" if source.split()[0] == target.split()[0] else "blocks",
-        _("The target server's C library is %(value)s, the source's %(threshold)s; they may sort text differently, which breaks indexes."),
-        _("Use the same system on both servers. After the copy, look for a collation finding in the verification."),
-        value=target,
-        threshold=source,
-    )
+    return parity_rules.libc_differs(facts.parity)
+
+
+def icu_differs(facts: CloneFacts) -> Obstacle | None:
+    """Their PostgreSQL is linked with the same ICU."""
+    return parity_rules.icu_differs(facts.parity)
+
+
+def image_differs(facts: CloneFacts) -> Obstacle | None:
+    """Both run the same image."""
+    return parity_rules.image_differs(facts.parity)
+
+
+def extension_missing(facts: CloneFacts) -> Obstacle | None:
+    """The target has every extension on disk that databases of the source use."""
+    return parity_rules.extension_missing(facts.parity)
 
 
 def wal_level_too_low(facts: CloneFacts) -> Obstacle | None:
@@ -371,6 +368,9 @@ CLONE_RULES: Final[tuple[CloneRule, ...]] = (
     minor_version_older,
     machine_differs,
     libc_differs,
+    icu_differs,
+    image_differs,
+    extension_missing,
     wal_level_too_low,
     source_not_streaming,
     source_replay_paused,

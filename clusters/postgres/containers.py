@@ -8,11 +8,13 @@ official image's description, "Arbitrary --user Notes".
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from clusters.postgres.build import SCRIPT
 from clusters.postgres.command import Command, StopMode
 from clusters.postgres.spec import Container, InstanceSpec
 
@@ -29,8 +31,9 @@ _END_SENDERS: Final = (
     'for each in /proc/[0-9]*; do case "$(tr "\\0" " " <"$each/cmdline" 2>/dev/null)" in '
     '"postgres: "*walsender*) kill -s TERM "${each#/proc/}" ;; esac; done'
 )
-#: As wrapper/files.sh asks a server.
-_LIBC: Final = "getconf GNU_LIBC_VERSION 2>/dev/null || { ldd --version 2>&1 | grep -i musl >/dev/null && echo musl; }"
+#: The name that an image has of its content.
+IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_IMAGE: Final = 'docker inspect --type=container --format={{.Image}} "$1" 2>/dev/null || docker image inspect --format={{.Id}} "$2"'
 #: So that the user has a name in the container; initdb asks for it.
 USERS: Final = "--mount=type=bind,source=/etc/passwd,target=/etc/passwd,readonly"
 
@@ -57,9 +60,17 @@ def version(spec: InstanceSpec) -> tuple[str, ...]:
     return _run(spec, "postgres", "--version")
 
 
-def libc(spec: InstanceSpec) -> Command:
-    """The C library that PostgreSQL in the image sorts text with: "glibc 2.36", or "musl" (Alpine)."""
-    return Command(_run(spec, "sh", "-c", _LIBC), purpose=f"Read which C library {container_of(spec).image} has")
+def image(spec: InstanceSpec) -> Command:
+    """The image's own name, sha256:..., of the container where there is one: a tag may have come to mean another image since."""
+    container = container_of(spec)
+    argv = ("sh", "-c", _IMAGE, "pgreplica", container.name, container.image)
+    return Command(argv, purpose=f"Read which image {spec.name} runs")
+
+
+def built(spec: InstanceSpec, image: str) -> Command:
+    """What the programs of this image are made of."""
+    exact = replace(spec, container=replace(container_of(spec), image=image))
+    return Command(_run(exact, "sh", "-c", SCRIPT), purpose=f"Read what the programs in {image} are made of")
 
 
 def _run(spec: InstanceSpec, program: str, *arguments: str, mounts: tuple[str, ...] = (), network: bool = False) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from clusters.postgres.build import NOT_KNOWN, Build
 from clusters.postgres.facts import InstanceFacts, Lsn
+from clusters.postgres.parity_rules import Pair
 
 MEGABYTE: Final = 1024 * 1024
 
@@ -43,8 +45,8 @@ class Surroundings:
     epoch: int | None = None  # of the server's epoch file
     fenced: str | None = None  # why it must not come up as a primary
     free_bytes: int | None = None  # on the disk of its data directory
-    machine: str = ""  # "x86_64"
-    libc: str = ""  # "glibc 2.36"
+    build: Build = NOT_KNOWN
+    extensions_used: tuple[str, ...] | None = None  # by its databases; asked where it lacks one that the primary has
     # Name of another member -> "" when a replication login from there to this instance worked, else what was answered.
     logins: Mapping[str, str] = field(default_factory=dict)
 
@@ -54,14 +56,16 @@ class Surroundings:
             "epoch": self.epoch,
             "fenced": self.fenced,
             "free_bytes": self.free_bytes,
-            "machine": self.machine,
-            "libc": self.libc,
+            "build": self.build.as_row(),
+            "extensions_used": None if self.extensions_used is None else list(self.extensions_used),
             "logins": dict(self.logins),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Surroundings:
-        return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row})
+        given = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
+        used = given.get("extensions_used")
+        return cls(**given | {"build": Build.from_row(given.get("build", {})), "extensions_used": None if used is None else tuple(used)})
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,13 @@ class PromotionFacts:
     def primary_then(self) -> InstanceFacts | None:
         """What was last seen of the primary, be it long ago."""
         return self.primary.facts if self.primary else None
+
+    @property
+    def parity(self) -> Pair:
+        """The candidate's programs beside the primary's."""
+        there = self.primary.around.build if self.primary else NOT_KNOWN
+        around = self.candidate.around
+        return Pair(self.candidate.name, self.primary_name, around.build, there, around.extensions_used)
 
     @property
     def primary_name(self) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from clusters.postgres import parity_rules
+from clusters.postgres.build import Build
 from clusters.postgres.facts import InstanceFacts
 from clusters.postgres.obstacles import PANEL_SETTINGS, Obstacle, obstacle, size
 from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts
@@ -162,40 +164,39 @@ def major_version_differs(facts: PromotionFacts) -> Obstacle | None:
     )
 
 
-@needs(lambda facts: bool(facts.candidate.around.machine and facts.primary and facts.primary.around.machine))
+def _both(what: Callable[[Build], object]) -> Known:
+    """Whether it is known of the candidate's programs and of the primary's."""
+    return lambda facts: bool(what(facts.parity.here) and what(facts.parity.there))
+
+
+@needs(_both(lambda build: build.machine))
 def machine_differs(facts: PromotionFacts) -> Obstacle | None:
     """Its server has the primary's kind of processor."""
-    here, there = facts.candidate.around.machine, facts.primary.around.machine if facts.primary else ""
-    if not here or not there or here == there:
-        return None
-    return obstacle(
-        "machine_differs",
-        "blocks",
-        _("The processor of %(candidate)s is %(value)s, that of %(primary)s %(threshold)s; a physical copy does not work across them."),
-        _("Choose a standby on a server of the same kind."),
-        value=here,
-        threshold=there,
-        candidate=facts.candidate.name,
-        primary=facts.primary_name,
-    )
+    return parity_rules.machine_differs(facts.parity)
 
 
-@needs(lambda facts: bool(facts.candidate.around.libc and facts.primary and facts.primary.around.libc))
+@needs(_both(lambda build: build.libc))
 def libc_differs(facts: PromotionFacts) -> Obstacle | None:
     """Its server sorts text as the primary's does."""
-    here, there = facts.candidate.around.libc, facts.primary.around.libc if facts.primary else ""
-    if not here or not there or here == there:
-        return None
-    return obstacle(
-        "libc_differs",
-        "warns" if here.split()[0] == there.split()[0] else "blocks",
-        _("The C library of %(candidate)s is %(value)s, that of %(primary)s %(threshold)s; they may sort text differently."),
-        _("Indexes on text may be wrong after the promotion: use the same system on both servers, else REINDEX them."),
-        value=here,
-        threshold=there,
-        candidate=facts.candidate.name,
-        primary=facts.primary_name,
-    )
+    return parity_rules.libc_differs(facts.parity)
+
+
+@needs(lambda facts: bool(facts.parity.here.icu) == bool(facts.parity.there.icu))
+def icu_differs(facts: PromotionFacts) -> Obstacle | None:
+    """Its PostgreSQL is linked with the primary's ICU."""
+    return parity_rules.icu_differs(facts.parity)
+
+
+@needs(lambda facts: bool(facts.parity.here.image) == bool(facts.parity.there.image))
+def image_differs(facts: PromotionFacts) -> Obstacle | None:
+    """It runs the primary's image."""
+    return parity_rules.image_differs(facts.parity)
+
+
+@needs(_both(lambda build: build.extensions))
+def extension_missing(facts: PromotionFacts) -> Obstacle | None:
+    """It has every extension on disk that the databases use."""
+    return parity_rules.extension_missing(facts.parity)
 
 
 def collations_changed(facts: PromotionFacts) -> list[str]:
@@ -364,6 +365,9 @@ CANDIDATE_RULES: Final[tuple[PromotionRule, ...]] = (
     major_version_differs,
     machine_differs,
     libc_differs,
+    icu_differs,
+    image_differs,
+    extension_missing,
     parameters_lower,
     disk_full,
     epoch_higher,

@@ -277,6 +277,17 @@ REPLAY_PAUSE: Final = Statement("replay_pause", "Pause replay on a standby", "SE
 REPLAY_RESUME: Final = Statement("replay_resume", "Resume replay on a standby", "SELECT pg_catalog.pg_wal_replay_resume()")
 
 # A setting that waits for a restart is listed with an error too; it is none.
+DATABASES: Final = Statement(
+    "databases",
+    "List the databases that can be connected to",
+    "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname !~ '[[:cntrl:]]' ORDER BY datname",
+    "superuser",
+)
+
+EXTENSIONS: Final = Statement(
+    "extensions", "List the extensions of a database", "SELECT extname FROM pg_catalog.pg_extension ORDER BY extname", "superuser"
+)
+
 FILE_ERRORS: Final = Statement(
     "file_errors",
     "Find lines of the files that the running server could not use",

@@ -17,6 +17,7 @@ from clusters.postgres.spec import Upstream
 from tasks.context import Context
 from tasks.members import facts_around, member_declared
 from tasks.workflows.observing import instance_observed
+from tasks.workflows.place import extensions_used
 from tasks.workflows.rejoining import history_of
 
 
@@ -40,7 +41,9 @@ def promotion_facts(ctx: Context, candidate: Instance) -> PromotionFacts:
     seen = {row.pk: member_looked(ctx, row) for row in rows}
     facts = facts_around(ctx.cluster, seen[candidate.pk], seen.values())
     tried = logins_tried(ctx, candidate, [row for row in rows if row.name in facts.followers])
-    around = replace(facts.candidate.around, logins=tried)
+    parity = facts.parity
+    used = extensions_used(ctx, ctx.handle(candidate), parity.here, parity.there) if facts.candidate.now else None
+    around = replace(facts.candidate.around, logins=tried, extensions_used=used)
     services.instance_record_surroundings(candidate, around.as_row())
     return replace(facts, candidate=replace(facts.candidate, around=around))
 
@@ -56,7 +59,7 @@ def member_looked(ctx: Context, row: Instance) -> MemberFacts:
     """One member as it is now; what was seen is put down."""
     handle = ctx.handle(row)
     look = instance_observed(handle)
-    around = _surroundings(handle)
+    around = _surroundings(ctx, handle)
     services.instance_record_surroundings(row, around.as_row())
     return replace(
         member_declared(ctx.cluster.name, row, getattr(row, "pair", None)),
@@ -96,16 +99,16 @@ def logins_tried(ctx: Context, candidate: Instance, followers: list[Instance]) -
     return answers
 
 
-def _surroundings(handle: InstanceHandle) -> Surroundings:
+def _surroundings(ctx: Context, handle: InstanceHandle) -> Surroundings:
     """What its server tells around the instance; nothing where the server does not answer."""
     try:
-        machine, libc = handle.build()
-        return Surroundings(
-            epoch=handle.epoch(),
-            fenced=handle.fenced(),
-            free_bytes=handle.machine.free_bytes(handle.spec.data_directory),
-            machine=machine,
-            libc=libc,
+        around = Surroundings(
+            epoch=handle.epoch(), fenced=handle.fenced(), free_bytes=handle.machine.free_bytes(handle.spec.data_directory)
         )
     except HostError:  # that it does not answer is told by the look at the instance itself
         return Surroundings()
+    try:
+        return replace(around, build=handle.build())
+    except HostError as error:  # an engine that hangs, say: what the files told stays
+        ctx.warn(f"What {handle.spec.name} is built of could not be read. {error.what}")
+        return around

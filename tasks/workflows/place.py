@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from clusters.hosts.machine import HostError
 from clusters.instances import InstanceHandle
 from clusters.models import Cluster
 from clusters.ownership import made_command
 from clusters.postgres import commands, files
+from clusters.postgres.build import Build
 from clusters.postgres.compose import compose_files
 from clusters.postgres.facts import InstanceFacts, wal_rate
 from clusters.postgres.files import parity_of
@@ -33,10 +35,23 @@ def place_facts(ctx: Context, handle: InstanceHandle) -> PlaceFacts:
     )
 
 
+def extensions_used(ctx: Context, running: InstanceHandle, here: Build, there: Build) -> tuple[str, ...] | None:
+    """Of the databases of the running instance, asked only where an extension is missing on a disk; None: not asked, or not known."""
+    missing = here.lacks(there)
+    if not missing:
+        return None
+    ctx.say(f"Extensions that are not on both disks: {', '.join(missing)}. Asking the databases of {running.spec.name} which they use.")
+    try:
+        return running.extensions_used()
+    except HostError as error:
+        ctx.warn(f"{error.what} So it is not known which extensions are used.")
+        return None
+
+
 def clone_facts(ctx: Context, upstream: InstanceHandle, standby: InstanceHandle) -> CloneFacts:
     """What the rules of a clone look at. The login is proven by a step of its own, once the upstream admits it."""
     spec, seen = standby.spec, upstream.observe(with_size=True)
-    (source_machine, source_libc), (target_machine, target_libc) = upstream.build(), standby.build()
+    source, target = upstream.build(), standby.build()
     return CloneFacts(
         source=seen,
         source_name=upstream.spec.name,
@@ -52,10 +67,9 @@ def clone_facts(ctx: Context, upstream: InstanceHandle, standby: InstanceHandle)
         target_directory=spec.directory,
         target_directory_state=directory_state(ctx, standby),
         target_settings=parity_of(spec),
-        source_machine=source_machine,
-        target_machine=target_machine,
-        source_libc=source_libc,
-        target_libc=target_libc,
+        source_build=source,
+        target_build=target,
+        extensions_used=extensions_used(ctx, upstream, target, source),
     )
 
 

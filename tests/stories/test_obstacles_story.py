@@ -213,6 +213,8 @@ WHOLE: Table = {
     ("clone", "libc_differs"): (other_machine, add("beta")),
     ("promotion", "machine_differs"): (other_machine, switchover()),
     ("promotion", "libc_differs"): (other_machine, switchover()),
+    ("clone", "extension_missing"): (other_machine, add("beta")),
+    ("promotion", "extension_missing"): (other_machine, switchover()),
     ("promotion", "major_version_differs"): (other_build, switchover()),
     ("switchover", "collation_mismatch"): (other_build, switchover()),
     # who is silent, or not what it is declared to be
@@ -456,9 +458,12 @@ BY_A_STEP = {("clone", "login_failed")}
 #: sync_names_differ is a finding too, though it stands in the table of the changes.
 FINDINGS_OF_SYNC = {("sync", "sync_names_differ")}
 
+#: Rules that other tables share.
+SHARED = {"parity": ("clone", "promotion")}
+
 
 def test_every_obstacle_that_blocks_is_among_those_that_fire() -> None:
-    declared = {(table, name) for table in tables() for name in blocking(table)}
+    declared = {(user, name) for table in tables() for name in blocking(table) for user in SHARED.get(table, (table,))}
     assert len(declared) > 80
     assert declared == set(WHOLE) | set(APART) | set(LOST) | BY_A_STEP | FINDINGS_OF_SYNC
 

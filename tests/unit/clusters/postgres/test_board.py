@@ -40,7 +40,7 @@ def it_does_not_take_silence_for_an_answer():
     """What could not be seen is not well: nobody knows."""
     blind = planned(candidate=replace(beta(), around=Surroundings()))
     assert {rule for rule, status in statuses(SWITCHOVER_RULES, blind).items() if status == "unknown"} == {
-        "machine_differs", "libc_differs", "disk_full", "login_refused",
+        "machine_differs", "libc_differs", "icu_differs", "extension_missing", "disk_full", "login_refused",
     }  # fmt: skip
     gone = statuses(SWITCHOVER_RULES, planned(primary=dead(alpha())))
     assert (gone["primary_silent"], gone["archive_backlog"], gone["timeline_differs"]) == ("obstacle", "unknown", "unknown")

@@ -12,6 +12,7 @@ from clusters.postgres.refused import has_control
 from clusters.postgres.rules import CLONE_RULES, CloneFacts, clone_obstacles
 from tests.unit.clusters.postgres.cast import SLOT
 from tests.unit.clusters.postgres.pair import BACKUP, GB, HELD, MB, RECEIVER, SENDER, primary, standby
+from tests.unit.clusters.postgres.three import BUILD
 
 ALONE = primary(senders=(), slots=())
 OTHERS = tuple(replace(SENDER, pid=pid, application_name=f"other-{pid}") for pid in range(9))
@@ -34,10 +35,8 @@ def clone(**changes: Any) -> CloneFacts:
         "target_directory": "/var/lib/pgreplica/orders/beta",
         "target_settings": {"max_connections": 100, "max_worker_processes": 8},
         "wal_rate": 1.0 * MB,
-        "source_machine": "x86_64",
-        "target_machine": "x86_64",
-        "source_libc": "glibc 2.36",
-        "target_libc": "glibc 2.36",
+        "source_build": BUILD,
+        "target_build": BUILD,
     }
     return CloneFacts(source=source, **{**values, **changes})
 
@@ -53,16 +52,33 @@ FIRES = [
         "The target server has PostgreSQL 16.3, older than 16.4 of alpha.",
     ),
     (
-        {"target_machine": "aarch64"}, "machine_differs", "blocks", "aarch64", "x86_64",
-        "The target server's processor is aarch64, the source's x86_64; a physical copy does not work across them.",
+        {"target_build": replace(BUILD, machine="aarch64")}, "machine_differs", "blocks", "aarch64", "x86_64",
+        "The processor of beta is aarch64, that of alpha x86_64; a physical copy does not work across them.",
     ),
     (
-        {"target_libc": "glibc 2.31"}, "libc_differs", "warns", "glibc 2.31", "glibc 2.36",
-        "The target server's C library is glibc 2.31, the source's glibc 2.36; they may sort text differently, which breaks indexes.",
+        {"target_build": replace(BUILD, libc="glibc 2.31")}, "libc_differs", "warns", "glibc 2.31", "glibc 2.36",
+        "The C library of beta is glibc 2.31, that of alpha glibc 2.36; they may sort text differently.",
     ),
     (
-        {"target_libc": "musl 1.2"}, "libc_differs", "blocks", "musl 1.2", "glibc 2.36",
-        "The target server's C library is musl 1.2, the source's glibc 2.36; they may sort text differently, which breaks indexes.",
+        {"target_build": replace(BUILD, libc="musl")}, "libc_differs", "blocks", "musl", "glibc 2.36",
+        "The C library of beta is musl, that of alpha glibc 2.36; they may sort text differently.",
+    ),
+    (
+        {"target_build": replace(BUILD, icu="74")}, "icu_differs", "warns", "74", "72",
+        "beta is linked with ICU 74, alpha with ICU 72; its collations may sort text differently.",
+    ),
+    (
+        {"target_build": replace(BUILD, image="sha256:b"), "source_build": replace(BUILD, image="sha256:a")},
+        "image_differs", "warns", "sha256:b", "sha256:a", "beta runs the image sha256:b, alpha the image sha256:a.",
+    ),
+    (
+        {"target_build": replace(BUILD, extensions=("plpgsql",)), "extensions_used": ("plpgsql", "postgis")},
+        "extension_missing", "blocks", "postgis", None,
+        "The databases of alpha use extensions that beta has not on disk: postgis. What needs them fails there.",
+    ),
+    (
+        {"target_build": replace(BUILD, extensions=("plpgsql",))}, "extension_missing", "warns", "postgis", None,
+        "The databases of alpha may use extensions that beta has not on disk: postgis.",
     ),
     (
         {"settings": {"wal_level": "minimal"}}, "wal_level_too_low", "blocks", "minimal", "replica",

@@ -33,6 +33,10 @@ def around(member, **changes):
     return replace(member, around=replace(member.around, **changes))
 
 
+def built(member, **changes):
+    return around(member, build=replace(member.around.build, **changes))
+
+
 def seen(**changes):
     """alpha, with these facts."""
     return alpha(primary(**{"senders": SENDERS, "slots": SLOTS, "archive_waiting": 0, **changes}))
@@ -81,16 +85,29 @@ SHARED = [
         "major_version_differs", "blocks", 15, 16, "beta runs PostgreSQL 15, alpha ran 16.",
     ),
     (
-        lambda facts: {"candidate": around(facts.candidate, machine="aarch64")}, "machine_differs", "blocks", "aarch64", "x86_64",
+        lambda facts: {"candidate": built(facts.candidate, machine="aarch64")}, "machine_differs", "blocks", "aarch64", "x86_64",
         "The processor of beta is aarch64, that of alpha x86_64; a physical copy does not work across them.",
     ),
     (
-        lambda facts: {"candidate": around(facts.candidate, libc="musl 1.2")}, "libc_differs", "blocks", "musl 1.2", "glibc 2.36",
-        "The C library of beta is musl 1.2, that of alpha glibc 2.36; they may sort text differently.",
+        lambda facts: {"candidate": built(facts.candidate, libc="musl")}, "libc_differs", "blocks", "musl", "glibc 2.36",
+        "The C library of beta is musl, that of alpha glibc 2.36; they may sort text differently.",
     ),
     (
-        lambda facts: {"candidate": around(facts.candidate, libc="glibc 2.31")}, "libc_differs", "warns", "glibc 2.31", "glibc 2.36",
+        lambda facts: {"candidate": built(facts.candidate, libc="glibc 2.31")}, "libc_differs", "warns", "glibc 2.31", "glibc 2.36",
         "The C library of beta is glibc 2.31, that of alpha glibc 2.36; they may sort text differently.",
+    ),
+    (
+        lambda facts: {"candidate": built(facts.candidate, icu="74")}, "icu_differs", "warns", "74", "72",
+        "beta is linked with ICU 74, alpha with ICU 72; its collations may sort text differently.",
+    ),
+    (
+        lambda facts: {"candidate": built(facts.candidate, image="sha256:b"), "primary": built(facts.primary, image="sha256:a")},
+        "image_differs", "warns", "sha256:b", "sha256:a", "beta runs the image sha256:b, alpha the image sha256:a.",
+    ),
+    (
+        lambda facts: {"candidate": around(built(facts.candidate, extensions=("plpgsql",)), extensions_used=("postgis",))},
+        "extension_missing", "blocks", "postgis", None,
+        "The databases of alpha use extensions that beta has not on disk: postgis. What needs them fails there.",
     ),
     (
         lambda facts: {"primary": replace(facts.primary, facts=seen(settings={"max_connections": "200"}).facts)},

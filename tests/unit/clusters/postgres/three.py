@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from clusters.postgres.build import Build
 from clusters.postgres.facts import InstanceFacts
 from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts, Surroundings
 from tests.unit.clusters.postgres.cast import SLOT
 from tests.unit.clusters.postgres.pair import GB, HELD, RECEIVER, SENDER, SYSTEM, primary, standby
 
-AROUND = Surroundings(epoch=1, free_bytes=100 * GB, machine="x86_64", libc="glibc 2.36")
+BUILD = Build(machine="x86_64", libc="glibc 2.36", icu="72", extensions=("plpgsql", "postgis"))
+AROUND = Surroundings(epoch=1, free_bytes=100 * GB, build=BUILD)
 GAMMA_SLOT = "pgr_orders_gamma"
 SENDERS = (SENDER, replace(SENDER, pid=4713, application_name="gamma", address="10.0.0.7"))
 SLOTS = (HELD, replace(HELD, name=GAMMA_SLOT, pid=4713))
