@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 from clusters.models import Cluster, Instance, ReplicationPair
 from clusters.models.cluster import Lifecycle
 from clusters.postgres.board import Cell, Standing, board
+from clusters.postgres.build import Build
 from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts, Surroundings
 from clusters.postgres.promotion_rules import PromotionRule
 from clusters.postgres.rules import FAILOVER_RULES, PROMOTE_RULES, SWITCHOVER_RULES, best_candidate
@@ -106,10 +107,12 @@ def _member(cluster: Cluster, row: Instance, pair: ReplicationPair | None, now: 
 
 
 def _around(row: Instance) -> Surroundings:
-    """What a look at the instance has told of its server, and what a check of the server did."""
-    checked = {name: str(row.server.facts[name]) for name in ("machine", "libc") if row.server.facts.get(name)}
-    told = {name: value for name, value in row.surroundings.items() if value not in (None, "")}
-    return Surroundings.from_row({**checked, **told})
+    """What a look at the instance has told of its server, and else a check of the server; an image has a C library of its own."""
+    around = Surroundings.from_row(row.surroundings)
+    names = ("machine",) if row.server.in_containers else ("machine", "libc")
+    checked = {name: str(row.server.facts[name]) for name in names if row.server.facts.get(name)}
+    told = {name: value for name, value in around.build.as_row().items() if value}
+    return replace(around, build=Build.from_row({**checked, **told}))
 
 
 def _best(act: Act, standings: Sequence[Standing]) -> str | None:

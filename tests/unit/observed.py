@@ -9,6 +9,7 @@ from clusters.models import Cluster, Instance
 from clusters.postgres.promotion_facts import Surroundings
 from tests.factories import cluster_with_standbys
 from tests.unit.clusters.postgres.pair import GB, HELD, RECEIVER, SENDER, SYSTEM, primary, standby
+from tests.unit.clusters.postgres.three import BUILD
 
 
 def observed_cluster(name: str = "orders", standbys: int = 2, **fields: Any) -> Cluster:
@@ -20,9 +21,9 @@ def observed_cluster(name: str = "orders", standbys: int = 2, **fields: Any) -> 
     slots = tuple(replace(HELD, name=row.pair.slot, pid=row.pk) for row in followers)
     names = [f"{name}-{number}" for number in range(1, standbys + 2)]
     first = primary(senders=senders, slots=slots, archive_waiting=0, settings=limits)
-    saw(cluster, names[0], first.as_row(), Surroundings(epoch=1, free_bytes=GB))
+    saw(cluster, names[0], first.as_row(), Surroundings(epoch=1, free_bytes=GB, build=BUILD))
     for row in followers:
-        around = Surroundings(epoch=1, free_bytes=GB, logins={other: "" for other in names if other != row.name})
+        around = Surroundings(epoch=1, free_bytes=GB, build=BUILD, logins={other: "" for other in names if other != row.name})
         saw(cluster, row.name, standby(receiver=replace(RECEIVER, slot=row.pair.slot), settings=limits).as_row(), around)
     return cluster
 

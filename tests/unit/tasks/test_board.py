@@ -87,7 +87,8 @@ def test_an_old_look_is_none(orders: Cluster) -> None:
 def test_what_was_never_seen_is_not_known(orders: Cluster) -> None:
     put(orders, "orders-2", surroundings={})
     orders.instances.get(name="orders-2").server.__class__.objects.update(facts={})
-    assert unknown(board_of(orders, "switchover"), "orders-2") == ["machine_differs", "libc_differs", "disk_full", "login_refused"]
+    parity = ["machine_differs", "libc_differs", "icu_differs", "extension_missing"]
+    assert unknown(board_of(orders, "switchover"), "orders-2") == [*parity, "disk_full", "login_refused"]
     put(orders, "orders-2", observed={}, observed_role="unknown", observed_at=None)
     assert obstacles(board_of(orders, "switchover"), "orders-2") == ["candidate_silent", "look_too_old"]
 
