@@ -57,8 +57,10 @@ class Program:
     def job(self, route: str, **data: Any) -> dict[str, Any]:
         """Ask for a job and run it; what the API then says of it."""
         asked = self.post(route, **data)
+        began = time.monotonic()
         run(asked["id"])
         told = self.get(f"jobs/{asked['id']}")
+        FIGURES.info("%s took %.1f s", route, time.monotonic() - began)
         assert told["status"] == "done", log_of(Job.objects.get(pk=asked["id"]))
         return told
 
