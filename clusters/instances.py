@@ -14,11 +14,11 @@ from typing import Any, Final, Protocol
 from django.utils.translation import gettext_noop as _
 
 from clusters.hosts.errors import inert
-from clusters.hosts.machine import Fence, Finished, HostError, Machine, Unit
+from clusters.hosts.machine import CommandTimeout, Fence, Finished, HostError, Machine, Unit
 from clusters.machines import machine_of
 from clusters.models import Instance
 from clusters.ownership import OWNER_FILE, made_command, owner_text, unmade_command
-from clusters.postgres import commands, containers, files, guard, rejoin_commands, statements
+from clusters.postgres import commands, containers, files, guard, rejoin_commands, space, statements
 from clusters.postgres.build import Build, asked_in
 from clusters.postgres.command import Command, StopMode
 from clusters.postgres.facts import ControlData, InstanceFacts, Version, parse_controldata, parse_version
@@ -32,6 +32,7 @@ from clusters.sessions import Session, answered, panel_session, rows_of
 
 TOOL_SECONDS: Final = 60.0
 LONG_SECONDS: Final = 3600.0
+LOOK_SECONDS: Final = 20.0
 LOG_TAIL_LINES: Final = 20
 #: More databases are not asked for their extensions.
 DATABASES: Final = 50
@@ -42,6 +43,10 @@ _BUILDS: Final[dict[tuple[int, str], Build]] = {}
 
 class ToolFailed(HostError):
     """A PostgreSQL program ended with an error; what it printed is in the log."""
+
+
+class EngineSilent(ToolFailed):
+    """The engine of an instance's container does not say anything, or did not do what it was told; its server answers."""
 
 
 class Conductor(Protocol):
@@ -95,16 +100,26 @@ class InstanceHandle:
         return self._is_so(commands.pg_ctl_status(self.spec))
 
     def is_up(self) -> bool:
-        """Whether a server runs, or may come up by itself: a container in which the start guard waits, or that the engine restarts."""
+        """Whether a server runs, or may come up by itself: a container in which the start guard waits, or that the engine restarts.
+
+        Raises: EngineSilent, as `is_running` does.
+        """
         if self.spec.container is None:
             return self.is_running()
         return self._is_so(containers.is_up(self.spec))
 
     def _is_so(self, command: Command) -> bool:
-        finished = self._tool(command)
+        finished = self._asked(command)
         if finished.returncode == containers.NOT_SAID:
-            self._succeeded(finished, _("Whether %(name)s runs could not be found out: %(error)s"))
+            self._succeeded(finished, _("Whether %(name)s runs could not be found out: %(error)s"), EngineSilent)
         return finished.ok
+
+    def _asked(self, command: Command) -> Finished:
+        """Of an engine that hangs nobody hears for ever; a question about a process is answered at once, or not at all."""
+        try:
+            return self._tool(command, seconds=LOOK_SECONDS)
+        except CommandTimeout as late:
+            raise EngineSilent(_("Whether %(name)s runs could not be found out: %(error)s"), name=self.spec.name, error=late.what) from late
 
     def observe(self, with_size: bool = False) -> InstanceFacts:
         """One look at the running instance, as the panel's role. Raises: InstanceUnreachable, facts.Unreadable."""
@@ -174,6 +189,12 @@ class InstanceHandle:
     def free_bytes(self) -> int:
         """Bytes that may still be written where its data lies."""
         return self.machine.free_bytes(self.spec.data_directory)
+
+    def space_eaters(self) -> str:
+        """What takes the space on the disk of its data, the largest first, where that disk is full; else empty."""
+        if self.free_bytes() >= space.FULL_BYTES:
+            return ""
+        return inert(space.eaters_named(self._tool(space.space_eaters(self.spec)).stdout), 500)
 
     def epoch(self) -> int | None:
         """The epoch that the instance's server has heard of; None where no promotion was made yet."""
@@ -340,12 +361,23 @@ class InstanceHandle:
         A running primary goes on as it is. Where the mark is written and standby.signal is not, the panel itself does not start it.
         """
         self.keep_down()  # first: under `always` the engine undoes a stop at its next start
+        self.mark_fenced(why)
+
+    def mark_fenced(self, why: str) -> None:
+        """The part of the fence that needs no engine: with it the start guard lets nobody start it as a primary."""
         self.put_files([files.fenced_file(self.spec, why), files.standby_signal(self.spec.data_directory)])
 
     def keep_down(self) -> None:
         """Have the engine of a container not start it again; nothing else starts a server by itself."""
         if self.spec.container:
-            self._change(containers.restart_policy(self.spec, "no"), _("The restart policy of %(name)s could not be set: %(error)s"))
+            self._policy_set("no")
+
+    def _policy_set(self, policy: str) -> None:
+        failure = _("The restart policy of %(name)s could not be set: %(error)s")
+        try:
+            self._change(containers.restart_policy(self.spec, policy), failure, LOOK_SECONDS, failed=EngineSilent)
+        except CommandTimeout as late:
+            raise EngineSilent(failure, name=self.spec.name, error=late.what) from late
 
     def unfence(self, *, as_primary: bool) -> None:
         """Take the mark away; with `as_primary` standby.signal too, so that its next start makes it a primary."""
@@ -353,8 +385,7 @@ class InstanceHandle:
         for path in (*paths, self.spec.fenced_file):
             self.remove_file(path)
         if self.spec.container:
-            policy = containers.restart_policy(self.spec, "unless-stopped")
-            self._change(policy, _("The restart policy of %(name)s could not be set: %(error)s"))
+            self._policy_set("unless-stopped")
 
     def stop_and_read(self, seconds: int) -> ControlData | None:
         """Stop the server and read where its WAL ends, in one go; None when it was still stopping after `seconds`."""
@@ -374,6 +405,17 @@ class InstanceHandle:
     def kill(self) -> None:
         """End a server that heeds no stop any more, with all of its processes."""
         self._change(commands.kill_server(self.spec), _("%(name)s could not be killed: %(error)s"))
+
+    def end_processes(self) -> bool:
+        """End every process that works in the data directory, without the engine; whether it is certain that none is left.
+
+        Committed work is in its WAL.
+        """
+        command = containers.end_processes(self.spec)
+        self._conductor.command(command.display())
+        finished = self._tool(command, fenced=True)
+        self._conductor.changed()
+        return finished.ok
 
     def stop(self, mode: StopMode = "fast", seconds: int = 60) -> None:
         self._change(commands.pg_ctl_stop(self.spec, mode, seconds), _("%(name)s did not stop: %(error)s"), seconds + 10)
@@ -459,17 +501,25 @@ class InstanceHandle:
             command.argv, stdin=command.stdin_bytes(), env=command.env, timeout=seconds, fence=self._fence() if fenced else None
         )
 
-    def _change(self, command: Command, failure: str, seconds: float = TOOL_SECONDS, *, log_on_error: bool = False) -> None:
+    def _change(
+        self,
+        command: Command,
+        failure: str,
+        seconds: float = TOOL_SECONDS,
+        *,
+        log_on_error: bool = False,
+        failed: type[ToolFailed] = ToolFailed,
+    ) -> None:
         self._conductor.command(command.display())
         finished = self._tool(command, seconds=seconds, fenced=True)
         self._conductor.changed()
         if not finished.ok and log_on_error:
             for line in self.log_tail():
                 self._conductor.output(line)
-        self._succeeded(finished, failure)
+        self._succeeded(finished, failure, failed)
 
-    def _succeeded(self, finished: Finished, failure: str) -> None:
-        """Raises: ToolFailed with the last line that was printed, all of which goes into the log."""
+    def _succeeded(self, finished: Finished, failure: str, failed: type[ToolFailed] = ToolFailed) -> None:
+        """Raises: `failed` with the last line that was printed, all of which goes into the log."""
         if finished.ok:
             return
         lines = [line for line in (finished.stderr + finished.stdout).splitlines() if line.strip()]
@@ -477,4 +527,4 @@ class InstanceHandle:
             self._conductor.output(line)
         error = lines[-1] if lines else f"exit status {finished.returncode}"
         hint = _("The log above has what it printed. Put that right, then resume the job.")
-        raise ToolFailed(failure, hint, name=self.spec.name, error=error[:300])
+        raise failed(failure, hint, name=self.spec.name, error=error[:300])

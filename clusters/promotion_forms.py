@@ -19,6 +19,7 @@ FLAG_LABELS: Final = {
     "possible_data_loss": gettext_lazy("Commits that no reachable standby has may be lost."),
     "unfenced_primary": gettext_lazy("Nobody could make sure that the old primary is stopped; it may still accept writes."),
     "primary_seen_alive": gettext_lazy("Something still hears the old primary."),
+    "primary_disk_full": gettext_lazy("The old primary only lacks space on its disk; freed, it would come back and lose nothing."),
     "not_most_advanced": gettext_lazy("Another standby has more WAL than the chosen one."),
     "missing_standby": gettext_lazy("A standby could not be asked how much it has."),
     "relax_sync": gettext_lazy("Fewer standbys are left than commits must wait for: let the new primary go on asynchronously."),

@@ -68,6 +68,13 @@ class LocalMachine(FileVerbs, UnitVerbs):
             raise _no_listening(address, port, answers[0] or OSError())
         return all(answer is None for answer in usable)
 
+    def reaches(self, address: str, port: int, seconds: float) -> bool:
+        try:
+            with socket.create_connection((address, port), timeout=seconds):
+                return True
+        except OSError:
+            return False
+
     @contextmanager
     def forward(self, address: str, port: int) -> Iterator[tuple[str, int]]:
         yield address, port

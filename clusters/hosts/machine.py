@@ -202,5 +202,11 @@ class Machine(Protocol):
     def remove_unit(self, directory: str, fence: Fence | None = None) -> None:
         """Delete the receipts of a unit that does not run."""
 
+    def reaches(self, address: str, port: int, seconds: float) -> bool:
+        """Whether `address`:`port`, on this machine or another one, takes a TCP connection from here. Nothing is sent over it.
+
+        Raises: HostError where it cannot be tried.
+        """
+
     def forward(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]:
         """Where to connect from the panel to reach `address`:`port` of the machine, while the context is open."""

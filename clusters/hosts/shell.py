@@ -1,6 +1,6 @@
 """ShellMachine: every verb of a machine on top of one ability, to run a command there with its streams.
 
-A kind of machine (local, later SSH) gives `stream`, `owner`, `login_path`, `port_free` and `forward`, nothing else.
+A kind of machine (local, SSH) gives `stream`, `owner`, `login_path`, `port_free`, `reaches` and `forward`, nothing else.
 """
 
 from __future__ import annotations
@@ -69,6 +69,9 @@ class ShellMachine(ABC):
 
     @abstractmethod
     def port_free(self, address: str, port: int) -> bool: ...
+
+    @abstractmethod
+    def reaches(self, address: str, port: int, seconds: float) -> bool: ...
 
     @abstractmethod
     def forward(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]: ...

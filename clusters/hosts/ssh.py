@@ -207,6 +207,13 @@ class SSHMachine(FileVerbs, UnitVerbs):
     def port_free(self, address: str, port: int) -> bool:
         return could_listen(self, address, port)
 
+    def reaches(self, address: str, port: int, seconds: float) -> bool:
+        channel = self._tunnel(address, port, seconds)
+        if channel is not None:
+            with contextlib.suppress(*Broken):
+                channel.close()
+        return channel is not None
+
     @contextmanager
     def forward(self, address: str, port: int) -> Iterator[tuple[str, int]]:
         with forwarder(self._tunnel, address, port) as here:

@@ -148,6 +148,12 @@ def kill(spec: InstanceSpec) -> Command:
     return _verb("kill", name, purpose=f"Kill {spec.name}, which heeds no stop", by_hand=f"docker kill --signal=KILL {name}")
 
 
+def end_processes(spec: InstanceSpec) -> Command:
+    """Where the engine says nothing: ends what works in the data directory. Exit code 0: it is certain that nothing does any more."""
+    data = spec.data_directory
+    return _verb("end_processes", data, purpose=f"End every process that works in {data}, since the engine does not answer")
+
+
 def logs(spec: InstanceSpec, lines: int) -> Command:
     """What PostgreSQL and the guard have said, on standard error as they did."""
     argv = ("docker", "logs", f"--tail={lines}", container_of(spec).name)

@@ -106,6 +106,40 @@ verb_kill() { # NAME: one that is down already is what is wanted
     docker kill --signal KILL "$1" >/dev/null 2>&1 || ! up "$1" || fail 'the engine could not kill it'
 }
 
+# Those that work in a directory, by what it is and not by its name, which is another in their container. Of a PostgreSQL whose
+# directory may not be seen nobody knows.
+at_work() { # DEVICE:INODE: sets $pids, and $hidden
+    pids='' hidden='' own=$(id -u)
+    for each in /proc/[0-9]*; do
+        [ "$(stat -c %u "$each" 2>/dev/null)" = "$own" ] || continue
+        if found=$(stat -L -c %d:%i "$each/cwd" 2>/dev/null); then
+            [ "$found" != "$1" ] || pids="$pids ${each#/proc/}"
+        elif [ "$(cat "$each/comm" 2>/dev/null)" = postgres ] && grep -q '^State:[[:space:]]*[^ZX[:space:]]' "$each/status" 2>/dev/null; then
+            hidden="$hidden ${each#/proc/}"
+        fi
+    done
+}
+
+# All at once: were one left, it could still tell a client that something is committed. Where the server has left its lock file and
+# nobody of it is to be seen, it is not certain that it has ended.
+verb_end_processes() { # DATA
+    place=$(stat -c %d:%i "$1") || exit
+    at_work "$place"
+    [ -z "$hidden" ] || fail "it cannot be seen where these work:$hidden"
+    if [ -z "$pids" ]; then
+        [ ! -e "$1/postmaster.pid" ] || fail "$1/postmaster.pid is there, and no process that works in that directory is to be seen"
+        return
+    fi
+    end=$(($(date +%s) + 20))
+    while [ -n "$pids" ]; do
+        in_time || fail "these do not end:$pids"
+        # shellcheck disable=SC2086  # numbers
+        kill -s KILL $pids 2>/dev/null
+        sleep 0.05
+        at_work "$place"
+    done
+}
+
 # Read back, since everything afterwards rests on it.
 verb_policy() { # NAME POLICY
     look "$1"

@@ -38,7 +38,7 @@ from clusters.postgres.text import gettext_noop as _
 
 def _hears_primary(facts: PromotionFacts, member: MemberFacts) -> bool:
     receiver = member.now.receiver if member.now else None
-    if receiver is None or member.cascaded or receiver.status != "streaming" or receiver.message_age_seconds is None:
+    if receiver is None or member.cascaded or member.deaf or receiver.status != "streaming" or receiver.message_age_seconds is None:
         return False
     return receiver.message_age_seconds <= facts.limits.message_age_seconds
 
@@ -57,6 +57,20 @@ def primary_seen_alive(facts: PromotionFacts) -> Obstacle | None:
         _("%(primary)s is alive: it is heard by %(value)s. A failover would make a second primary beside it."),
         _("Switch over instead: that loses nothing. Only where it must be given up although it lives: the flag primary_seen_alive."),
         value=", ".join(by),
+        primary=facts.primary_name,
+    )
+
+
+def primary_disk_full(facts: PromotionFacts) -> Obstacle | None:
+    """The old primary has not just stopped for want of space."""
+    if not facts.primary_full or facts.primary_now is not None:
+        return None
+    return obstacle(
+        "primary_disk_full",
+        "flag",
+        _("%(primary)s has stopped since its disk is full: %(value)s take the space. With some freed it comes back, and nothing is lost."),
+        _("Free space there and start it again. Only where that cannot be done in time: the flag primary_disk_full."),
+        value=facts.primary_full,
         primary=facts.primary_name,
     )
 
@@ -271,6 +285,7 @@ def settings_altered(facts: PromotionFacts) -> Obstacle | None:
 
 FAILOVER_RULES: Final[tuple[PromotionRule, ...]] = (
     primary_seen_alive,
+    primary_disk_full,
     unfenced_primary,
     possible_data_loss,
     not_most_advanced,

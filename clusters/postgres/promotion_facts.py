@@ -17,6 +17,7 @@ Flag = Literal[
     "possible_data_loss",  # acknowledged commits that no standby has may be lost
     "unfenced_primary",  # nobody could make sure that the old primary is stopped
     "primary_seen_alive",  # something still hears the old primary
+    "primary_disk_full",  # it has stopped for want of space, and would come back with some
     "not_most_advanced",  # another standby has more WAL
     "missing_standby",  # a standby could not be asked what it has
     "relax_sync",  # commits will wait for fewer standbys than declared
@@ -26,6 +27,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     "possible_data_loss",
     "unfenced_primary",
     "primary_seen_alive",
+    "primary_disk_full",
     "not_most_advanced",
     "missing_standby",
     "relax_sync",
@@ -83,6 +85,7 @@ class MemberFacts:
     around: Surroundings = Surroundings()
     age_seconds: float | None = 0.0  # since it was looked at; None: never
     cascaded: bool = False  # it follows another standby
+    deaf: bool = False  # its receiver streams, and yet nothing comes, and its server cannot connect to the primary
     history: tuple[tuple[int, Lsn], ...] = ()  # of its timeline: each ancestor, and where it was left; empty: not read
 
     @property
@@ -120,6 +123,7 @@ class PromotionFacts:
     sync_mode: Literal["async", "first", "any"] = "async"
     sync_count: int = 0
     fence: Fence = "none"  # what keeps the old primary from accepting writes
+    primary_full: str = ""  # what fills the disk of a primary that does not answer; empty: that is not why
     primary_end: Lsn | None = None  # where the old primary's WAL ends, read after it had stopped; None: not known
     limits: PromotionLimits = PromotionLimits()
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from clusters import services
 from clusters.hosts.machine import HostError
-from clusters.instances import InstanceHandle, ToolFailed
+from clusters.instances import EngineSilent, InstanceHandle, ToolFailed
 from clusters.machines import ask_again
 from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
@@ -22,12 +22,11 @@ from clusters.postgres import commands, files, rules
 from clusters.postgres.facts import Lsn
 from clusters.postgres.promotion_facts import Fence, PromotionFacts, ahead_of_candidate, loss_bytes, quorum_seen
 from clusters.postgres.rejoin_commands import wal_read
-from clusters.postgres.statements import IN_RECOVERY, Call
 from clusters.postgres.waldump import WalReader
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
+from tasks.workflows.hearing import Hearing
 from tasks.workflows.looking import members_ready, promotion_facts_of
-from tasks.workflows.observing import instance_observed
 from tasks.workflows.obstacles import obstacles_heeded
 from tasks.workflows.planning import planned, planned_change, planned_cluster, planned_primary, planned_rows
 from tasks.workflows.promoting import (
@@ -65,19 +64,20 @@ def primary_asked(ctx: Context) -> str:
     """Ask on every path, three times, whether the primary is really gone"""
     rows = members_ready(ctx)
     old = _old(ctx)
-    heard: list[str] = []
+    hearing, heard = Hearing(old), list[str]()
     reachable, runs = False, False
     for attempt in range(TRIES):
         if attempt:
             ctx.pause(BETWEEN_SECONDS)
         ask_again()
-        heard = _signs_of_life(ctx, old, rows)
+        heard = hearing.look(ctx, rows)
         if not reachable:
             reachable, runs = _on_its_server(ctx, old)
         ctx.say(f"Look {attempt + 1} of {TRIES}: " + ("; ".join(heard) if heard else f"nobody hears {old.spec.name}") + ".")
     ctx.keep_now(heard=heard, reachable=reachable, runs=runs)
     ctx.result(evidence={"heard": heard, "server_reachable": reachable, "server_runs": runs})
-    facts = [replace(found, fence=_expected_fence(ctx, reachable)) for found in promotion_facts_of(ctx, _candidates(ctx, rows))]
+    expected: dict[str, Any] = {"fence": _expected_fence(ctx, reachable), "primary_full": _full(ctx, old) if reachable else ""}
+    facts = [replace(hearing.told(found), **expected) for found in promotion_facts_of(ctx, _candidates(ctx, rows))]
     _refused_early(ctx, facts)
     where = "its server answers" if reachable else "its server does not answer either"
     return f"{old.spec.name} does not accept sessions; {where}." if not heard else f"{'; '.join(heard)}. The request allows to go on."
@@ -93,9 +93,14 @@ def primary_cut_off(ctx: Context) -> str:
             return f"{ctx.job.requested_by_name} confirms that {confirmed} is off or cut from the network."
         ctx.warn(f"Nobody can make sure that {old.spec.name} is stopped: its server does not answer.")
         return f"{old.spec.name} is not fenced. Keep applications away from {old.spec.address}:{old.spec.port}."
-    old.fence(f"job {ctx.job.pk}: failover, epoch {ctx.cluster.epoch + 1}")
-    if old.is_up():
-        _stopped(ctx, old)
+    why = f"job {ctx.job.pk}: failover, epoch {ctx.cluster.epoch + 1}"
+    try:
+        old.fence(why)
+        if old.is_up():
+            _stopped(ctx, old)
+    except EngineSilent as silent:
+        ctx.warn(f"{silent.what} It is fenced and ended without its engine.")
+        return _ended_without_engine(ctx, old, why)
     ctx.keep_now(fence="stopped")
     return f"{old.spec.name} is stopped, and cannot come up writable."
 
@@ -214,30 +219,25 @@ def outcome_recorded(ctx: Context) -> str:
 # -- is it gone?
 
 
-def _signs_of_life(ctx: Context, old: InstanceHandle, rows: Sequence[Instance]) -> list[str]:
-    """Who hears the primary, each as a sentence: the panel's own session, and each standby's WAL receiver."""
-    signs = []
-    try:
-        if not old.query(Call(IN_RECOVERY, {}, {}))[0]["standby"]:
-            signs.append("the panel has a session with it")
-    except HostError:  # that it does not answer is what is asked here
-        pass
-    for row in rows:
-        if (pair := getattr(row, "pair", None)) and not pair.cascaded:
-            facts = instance_observed(ctx.handle(row)).facts
-            receiver = facts.receiver if facts else None
-            if receiver and receiver.status == "streaming":
-                signs.append(f"{row.name} receives from it (last message {receiver.message_age_seconds or 0:.1f} s ago)")
-    return signs
-
-
 def _on_its_server(ctx: Context, old: InstanceHandle) -> tuple[bool, bool]:
     """(Whether its server answers, whether PostgreSQL runs there)."""
     try:
         return True, old.is_running()
+    except EngineSilent as silent:  # its server answers, so it can be fenced there
+        ctx.warn(silent.what)
+        return True, True
     except HostError as error:
         ctx.warn(error.what)
         return False, False
+
+
+def _full(ctx: Context, old: InstanceHandle) -> str:
+    """What takes the space where the disk of its data is full; empty where it is not, or nobody can tell."""
+    try:
+        return old.space_eaters()
+    except HostError as error:
+        ctx.warn(f"Whether its disk is full cannot be told. {error.what}")
+        return ""
 
 
 def _expected_fence(ctx: Context, reachable: bool) -> Fence:
@@ -265,6 +265,20 @@ def _refused_early(ctx: Context, found: Sequence[PromotionFacts]) -> None:
 
 
 # -- cutting off
+
+
+def _ended_without_engine(ctx: Context, old: InstanceHandle, why: str) -> str:
+    """The engine will start it again when it is back: then the start guard reads the mark, and PostgreSQL its standby.signal."""
+    old.mark_fenced(why)
+    if old.end_processes():
+        ctx.keep_now(fence="stopped")
+        return f"No process of {old.spec.name} is left, and it cannot come up writable. Its engine does not answer."
+    confirmed = ctx.params.get("power_off")
+    ctx.keep_now(fence="confirmed" if confirmed else "none")
+    if confirmed:
+        return f"{ctx.job.requested_by_name} confirms that {confirmed} is off or cut from the network."
+    ctx.warn(f"Nobody can make sure that {old.spec.name} is stopped: its engine does not answer, and its processes are not to be seen.")
+    return f"{old.spec.name} cannot come up writable, and may be running still."
 
 
 def _stopped(ctx: Context, old: InstanceHandle) -> None:

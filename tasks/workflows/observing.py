@@ -15,6 +15,8 @@ from tasks.context import Context
 from tasks.workflows.step import StepFailed
 
 STREAMING_SECONDS: Final = 60.0
+QUICK_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 0.3
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,24 @@ class Look:
 def instance_observed(handle: InstanceHandle) -> Look:
     """Look at an instance and record what was seen; one that does not answer is recorded as stopped or not reachable."""
     try:
-        facts = handle.observe()
+        facts = _observed(handle)
     except HostError as error:
         services.instance_record_observed(handle.instance, _silent_role(handle))
         return Look(None, error.what)
     services.instance_record_observed(handle.instance, Instance.Observed(facts.role), facts.as_row())
     return Look(facts)
+
+
+def _observed(handle: InstanceHandle) -> InstanceFacts:
+    """A connection that was cut at this moment is no instance that does not answer: what fails at once is tried once more."""
+    began = time.monotonic()
+    try:
+        return handle.observe()
+    except HostError:
+        if time.monotonic() - began > QUICK_SECONDS:
+            raise
+        time.sleep(AGAIN_SECONDS)
+        return handle.observe()
 
 
 def _silent_role(handle: InstanceHandle) -> Instance.Observed:

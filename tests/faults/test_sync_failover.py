@@ -160,8 +160,7 @@ def test_a_wal_receiver_that_cannot_be_ended_ends_the_failover_and_not_the_clust
     with Writers(stage.dsn("orders"), count=2) as writers:
         with frozen(stage, "node3"):
             stage.kill("node1")
-            assert obstacle(fail_over(stage), "primary_seen_alive")["value"] == "node3"  # it has not noticed
-            job = fail_over(stage, "primary_seen_alive")
+            job = fail_over(stage)  # node3 has not noticed; but nothing comes, and the primary's port takes no connection
             assert job.status == "failed", log_of(job)
             assert "node3 still has a WAL receiver" in job.summary
             assert job.hint

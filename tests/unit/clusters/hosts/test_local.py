@@ -114,6 +114,12 @@ class TestPorts:
         with LocalMachine().forward("127.0.0.1", 5432) as place:
             assert place == ("127.0.0.1", 5432)
 
+    def it_tells_whether_a_port_takes_connections(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as service:
+            port = service.getsockname()[1]
+            assert LocalMachine().reaches("127.0.0.1", port, 5)
+        assert not LocalMachine().reaches("127.0.0.1", port, 5)
+
 
 def it_holds_no_descriptor_and_no_child_after_hundreds_of_commands() -> None:
     machine = LocalMachine()

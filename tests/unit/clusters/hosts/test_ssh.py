@@ -445,6 +445,12 @@ class TestForward:
         with over.forward("127.0.0.1", port) as place, pytest.raises(ConnectionRefusedError):
             socket.create_connection(place, timeout=5)
 
+    def it_tells_whether_the_server_reaches_a_port(self, over: SSHMachine) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as service:
+            port = service.getsockname()[1]
+            assert over.reaches("127.0.0.1", port, 5)
+        assert not over.reaches("127.0.0.1", port, 5)
+
     def it_leaves_no_thread_and_no_descriptor_behind(self, over: SSHMachine) -> None:
         with socket.create_server(("127.0.0.1", 0)) as service:
 

@@ -193,6 +193,8 @@ FAILOVER = [
      "alpha is alive: it is heard by the panel. A failover would make a second primary beside it."),
     ({"siblings": (gamma(),)}, "primary_seen_alive", "flag", "gamma", None,
      "alpha is alive: it is heard by gamma. A failover would make a second primary beside it."),
+    ({"primary_full": "/srv/backup 9.0 GB"}, "primary_disk_full", "flag", "/srv/backup 9.0 GB", None,
+     "alpha has stopped since its disk is full: /srv/backup 9.0 GB take the space. With some freed it comes back, and nothing is lost."),
     ({"fence": "none"}, "unfenced_primary", "flag", "none", "stopped",
      "Nobody can tell that alpha is stopped: if it lives, applications may go on writing to it, and that will be lost."),
     ({"sync_mode": "async", "sync_count": 0, "candidate": beta(receiver=ALONE, receive_lsn=EARLIER, replay_lsn=EARLIER),
@@ -314,6 +316,16 @@ def it_says_something_of_a_cluster_of_which_nothing_is_known(act):
         siblings=tuple(replace(member, **blank) for member in facts.siblings),
     )
     assert "candidate_silent" in [found.name for found in obstacles(facts)]
+
+
+def it_does_not_count_a_connection_over_which_nothing_comes():
+    """A server that lost power says no farewell: its standby's receiver streams for a minute more."""
+    streaming = {"candidate": beta(), "siblings": (gamma(),)}
+    assert "primary_seen_alive" in [found.name for found in failover_obstacles(forced(**streaming))]
+    deaf = {"candidate": replace(beta(), deaf=True), "siblings": (replace(gamma(), deaf=True),)}
+    assert "primary_seen_alive" not in [found.name for found in failover_obstacles(forced(**deaf))]
+    half = {"candidate": replace(beta(), deaf=True), "siblings": (gamma(),)}
+    assert [found.value for found in failover_obstacles(forced(**half)) if found.name == "primary_seen_alive"] == ["gamma"]
 
 
 def it_takes_exactly_what_is_allowed():
