@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from clusters import services
+from clusters.adoption_forms import AdoptedClusterRequest, AdoptRequest, DiscoverRequest
 from clusters.copy_forms import PurgeCopyRequest, RejoinRequest, RestoreCopyRequest
 from clusters.form_base import (
     ClusterRequest,
@@ -261,6 +262,9 @@ class AddStandbyRequest(PlacedRequest):
 REQUEST_FORMS: Final[dict[str, type[RequestForm]]] = {
     "check_server": ServerRequest,
     "read_host_key": SshServerRequest,
+    "discover": DiscoverRequest,
+    "adopt_cluster": AdoptRequest,
+    "forget_cluster": AdoptedClusterRequest,
     "create_cluster": CreateClusterRequest,
     "add_standby": AddStandbyRequest,
     "verify": ClusterRequest,

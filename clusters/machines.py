@@ -19,11 +19,12 @@ __all__ = ["ask_again", "machine_of", "place_of"]
 MAX_JUMPS: Final = 4
 
 
-def machine_of(server: Server) -> Machine:
-    """The machine behind a server, acting as the server's system user. Nothing is connected yet."""
+def machine_of(server: Server, run_as: str = "") -> Machine:
+    """The machine behind a server, acting as the server's system user unless another is given. Nothing is connected yet."""
+    user = run_as or server.run_as
     if server.connection == Server.Connection.LOCAL:
-        return LocalMachine(run_as=server.run_as)
-    return SSHMachine(place_of(server), server.run_as)
+        return LocalMachine(run_as=user)
+    return SSHMachine(place_of(server), user)
 
 
 def place_of(server: Server, jumps: int = 0) -> Place:

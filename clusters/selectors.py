@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
 from clusters.models.cluster import Lifecycle
 from clusters.placement import owner_of
-from clusters.postgres.names import OBJECT_NAME
+from clusters.postgres.names import OBJECT_NAME, slot_name
 from clusters.postgres.quoting import uri
 from clusters.postgres.spec import Container, InstanceSpec, Member, Upstream
 from clusters.postgres.sync import standby_names
@@ -151,10 +151,13 @@ def instance_spec(instance: Instance) -> InstanceSpec:
         synchronous=standby_names(cluster.sync_mode, cluster.sync_count, _waited_for(instance, members)),
         system_identifier=cluster.system_identifier,
         container=_container(instance) if instance.image else None,
+        adopted_data=instance.layout.get("data_directory", ""),
     )
 
 
 def _container(instance: Instance) -> Container:
+    if instance.layout:
+        return Container(name=instance.layout["container"], image=instance.image, user=instance.layout["user"])
     name = f"pgr_{instance.cluster.name}_{instance.name}"  # names have no underscore, so no two are alike
     return Container(name=name, image=instance.image, user=owner_of(instance.server), network=instance.network)
 
@@ -165,7 +168,8 @@ def _waited_for(instance: Instance, members: list[Instance]) -> list[str]:
 
 def _upstream(pair: ReplicationPair) -> Upstream:
     upstream = pair.upstream
-    return Upstream(name=upstream.name, address=upstream.server.address, port=upstream.port, slot=pair.slot)
+    slot = pair.slot or slot_name(pair.standby.cluster.name, pair.standby.name)  # an adopted standby that uses none would get it
+    return Upstream(name=upstream.name, address=upstream.server.address, port=upstream.port, slot=slot)
 
 
 # -- helpers

@@ -16,9 +16,11 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from clusters.models import Cluster, Instance, KeptCopy, ReplicationPair, Server, SshKey, Verification
+from clusters.models import Cluster, Discovery, Instance, KeptCopy, ReplicationPair, Server, SshKey, Verification
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, image_choose, port_choose
+from clusters.postgres.found import Found, Group, Tie
+from clusters.postgres.layout import layout_of
 from clusters.postgres.names import slot_name
 from clusters.secrets import Secret
 from clusters.ssh_keys import KeyPair
@@ -195,6 +197,59 @@ def pair_declare(*, upstream: Instance, standby: Instance) -> ReplicationPair:
     Raises: ValidationError when the upstream has a slot of this name already.
     """
     return _created(ReplicationPair(upstream=upstream, standby=standby, slot=slot_name(standby.cluster.name, standby.name)))
+
+
+# -- what somebody else has made
+
+
+def discovery_record(job_id: int, servers: Mapping[str, list[str]], found: Iterable[Found]) -> Discovery:
+    """What a job found. May be called again: the later look replaces the earlier one."""
+    values = {"servers": dict(servers), "found": [each.as_row() for each in found]}
+    return Discovery.objects.update_or_create(job_id=job_id, defaults=values)[0]
+
+
+def cluster_adopt(group: Group, servers: Mapping[str, Server], *, name: str, database: str) -> Cluster:
+    """A planned cluster of what was found, as it is: its own roles and passwords stay unknown. `servers`: by their names.
+
+    Raises: ValidationError naming the field (name or port taken).
+    """
+    primary = group.members[0]
+    cluster = Cluster(
+        name=name,
+        postgres_major=group.major,
+        database=database,
+        owner_role=dict(primary.databases)[database],
+        superuser_password=Secret(""),
+        owner_password=Secret(""),
+        replication_password=Secret.generate(),
+        panel_password=Secret.generate(),
+        system_identifier=group.system_identifier,
+        adopted_at=timezone.now(),
+    )
+    with transaction.atomic():
+        _created(cluster)
+        rows = {
+            member.label: _adopted(cluster, servers[member.server], f"node{number}", member, group.tie_of(member))
+            for number, member in enumerate(group.members, start=1)
+        }
+        for tie in group.ties:
+            _created(ReplicationPair(upstream=rows[tie.upstream.label], standby=rows[tie.standby.label], slot=tie.slot))
+    return cluster
+
+
+def _adopted(cluster: Cluster, server: Server, name: str, found: Found, tie: Tie | None) -> Instance:
+    row = Instance(
+        cluster=cluster,
+        server=server,
+        name=name,
+        role=Instance.Role.STANDBY if tie else Instance.Role.PRIMARY,
+        port=found.outer_port,
+        bindir=found.bindir if found.way == "process" else "",
+        image=found.image if found.way == "container" else "",
+        layout=layout_of(found, tie).as_row(),
+        surroundings={"libc": found.libc},
+    )
+    return _created(row, {"name": "name"})
 
 
 # -- what workers saw

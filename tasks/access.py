@@ -2,7 +2,7 @@
 
 viewer         looks at everything but users and tokens of others
 operator       also requests jobs
-administrator  also registers servers, gives up clusters, purges kept copies, and manages users, tokens and schedules
+administrator  also registers servers, adopts, takes over and gives up clusters, purges kept copies, and manages users, tokens and schedules
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tasks.kinds import KINDS
 VIEW: Final = frozenset(
     f"{app}.view_{model}"
     for app, models in {
-        "clusters": ("server", "cluster", "instance", "replicationpair", "verification"),
+        "clusters": ("server", "cluster", "instance", "replicationpair", "verification", "discovery"),
         "tasks": ("job", "jobstep", "jobevent", "auditentry"),
     }.items()
     for model in models
 )
 #: Kinds of jobs that an administrator alone may request.
-ADMINISTRATORS_KINDS: Final = frozenset({"remove_cluster", "purge_copy"})
+ADMINISTRATORS_KINDS: Final = frozenset({"remove_cluster", "purge_copy", "adopt_cluster", "forget_cluster"})
 
 _OPERATE = frozenset(kind.permission for kind in KINDS.values() if kind.name not in ADMINISTRATORS_KINDS)
 _ADMINISTER = (

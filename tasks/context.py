@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from clusters.adopted import handle_of
 from clusters.hosts.machine import Fence
 from clusters.instances import InstanceHandle
 from clusters.models import Cluster, Instance, Server
@@ -159,7 +160,7 @@ class Context:
 
     def handle(self, instance: Instance) -> InstanceHandle:
         """The verbs of an instance, which log here and are fenced with this job's token."""
-        return InstanceHandle(instance, self)
+        return handle_of(instance, self)
 
 
 def _there(row: T | None, what: str) -> T:

@@ -55,6 +55,7 @@ class Kind:
     mutating: bool = True  # takes the cluster for itself
     confirm: bool = False  # the name of the target is typed before it runs
     target: str = "cluster"  # what it acts on: "server", "cluster" or "instance"
+    adopted: str = ""  # what it may act on of what the panel has not made: "" nothing, "watched" any, "taken_over" what it manages
 
     @property
     def permission(self) -> str:
@@ -66,9 +67,12 @@ KINDS: Final[dict[str, Kind]] = {
     for kind in (
         Kind("check_server", _("test connection"), "tasks.workflows.check_server.WORKFLOW", mutating=False, target="server"),
         Kind("read_host_key", _("read host key"), "tasks.workflows.read_host_key.WORKFLOW", mutating=False, target="server"),
+        Kind("discover", _("find PostgreSQL"), "tasks.workflows.discover.WORKFLOW", mutating=False, target="server"),
+        Kind("adopt_cluster", _("adopt cluster"), "tasks.workflows.adopt_cluster.WORKFLOW", adopted="watched"),
+        Kind("forget_cluster", _("stop watching"), "tasks.workflows.forget_cluster.WORKFLOW", confirm=True, adopted="watched"),
         Kind("create_cluster", _("create cluster"), "tasks.workflows.create_cluster.WORKFLOW"),
         Kind("add_standby", _("add standby"), "tasks.workflows.add_standby.WORKFLOW", target="instance"),
-        Kind("verify", _("verify"), "tasks.workflows.verify.WORKFLOW", mutating=False),
+        Kind("verify", _("verify"), "tasks.workflows.verify.WORKFLOW", mutating=False, adopted="watched"),
         Kind("start_instance", _("start instance"), "tasks.workflows.power.START", target="instance"),
         Kind("stop_instance", _("stop instance"), "tasks.workflows.power.STOP", confirm=True, target="instance"),
         Kind("restart_instance", _("restart instance"), "tasks.workflows.power.RESTART", confirm=True, target="instance"),

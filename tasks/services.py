@@ -20,6 +20,7 @@ from clusters.form_base import RequestForm
 from clusters.forms import REQUEST_FORMS
 from clusters.models import Cluster, Instance, Server
 from tasks.actor import Actor
+from tasks.adopted import adopted_reason
 from tasks.audit import audit_open
 from tasks.control import job_cancel, job_resume
 from tasks.delivery import enqueue
@@ -189,6 +190,8 @@ def _refusal(error: IntegrityError | ValidationError, form: RequestForm, chosen:
 def _prepared(form: RequestForm, chosen: Kind, actor: Actor, key: str | None) -> Job:
     """The job, its target declared and its plan made; not stored yet."""
     at = form.cleaned_data.get("at")
+    if sentence := adopted_reason(chosen, form.target.cluster):
+        raise refuse(sentence, "cluster")
     holder = holder_of(form.target.cluster) if chosen.mutating and not at else None
     if holder:
         raise Busy(holder)

@@ -1,8 +1,9 @@
 """What exists. Fields, constraints and small properties only: writes are in `clusters.services`, reads in `clusters.selectors`."""
 
 from clusters.models.cluster import Cluster, Instance, ReplicationPair, SyncMode
+from clusters.models.discovery import Discovery
 from clusters.models.kept import KeptCopy
 from clusters.models.server import Server, SshKey
 from clusters.models.verification import Verification
 
-__all__ = ["Cluster", "Instance", "KeptCopy", "ReplicationPair", "Server", "SshKey", "SyncMode", "Verification"]
+__all__ = ["Cluster", "Discovery", "Instance", "KeptCopy", "ReplicationPair", "Server", "SshKey", "SyncMode", "Verification"]

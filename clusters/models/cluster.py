@@ -49,6 +49,9 @@ class Cluster(models.Model):
     lifecycle = models.CharField(_("lifecycle"), max_length=10, choices=Lifecycle, default=Lifecycle.PLANNED, editable=False)
     system_identifier = models.CharField(_("system identifier"), max_length=20, blank=True, editable=False)
     epoch = models.PositiveIntegerField(_("epoch"), default=1, editable=False)
+    # Somebody else has made it. Until it is taken over it is only watched: nothing on its servers is changed.
+    adopted_at = models.DateTimeField(_("adopted"), null=True, editable=False)
+    taken_over_at = models.DateTimeField(_("taken over"), null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -70,6 +73,11 @@ class Cluster(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_watched(self) -> bool:
+        """Adopted and not taken over: it is looked at, and nothing else."""
+        return self.adopted_at is not None and self.taken_over_at is None
 
 
 class Instance(models.Model):
@@ -98,6 +106,8 @@ class Instance(models.Model):
     network = models.CharField(
         _("Docker network"), max_length=128, blank=True, help_text=_("An existing network of the engine. Empty: one of its own.")
     )
+    # Where an adopted one lies, as `clusters.postgres.layout.Layout.as_row` gives it; empty for one that the panel has made.
+    layout = models.JSONField(_("layout"), default=dict, blank=True, editable=False)
     # Declared: what the panel means it to be. Written by one step of the workflow that saw it become true.
     role = models.CharField(_("declared role"), max_length=10, choices=Role)
     lifecycle = models.CharField(_("lifecycle"), max_length=10, choices=Lifecycle, default=Lifecycle.PLANNED, editable=False)
@@ -148,7 +158,7 @@ class ReplicationPair(models.Model):
 
     upstream = models.ForeignKey(Instance, models.PROTECT, related_name="downstream_pairs", verbose_name=_("upstream"))
     standby = models.OneToOneField(Instance, models.PROTECT, related_name="pair", verbose_name=_("standby"))
-    slot = models.CharField(_("slot"), max_length=63)
+    slot = models.CharField(_("slot"), max_length=63, blank=True)  # empty: an adopted standby that uses none
     # Observed by the last verification.
     state = models.CharField(_("replication state"), max_length=20, blank=True, editable=False)
     sync_state = models.CharField(_("sync state"), max_length=20, blank=True, editable=False)
@@ -161,7 +171,7 @@ class ReplicationPair(models.Model):
         verbose_name_plural = _("replication pairs")
         ordering = ("upstream", "standby")
         constraints = [
-            models.UniqueConstraint(fields=("upstream", "slot"), name="pair_slot_unique_on_upstream"),
+            models.UniqueConstraint(fields=("upstream", "slot"), condition=~Q(slot=""), name="pair_slot_unique_on_upstream"),
             models.CheckConstraint(condition=~Q(upstream=models.F("standby")), name="pair_not_with_itself"),
         ]
 

@@ -86,6 +86,7 @@ class InstanceSpec:
     synchronous: str = ""  # synchronous_standby_names, in force while it is a primary (`sync.standby_names`)
     system_identifier: str = ""  # of the cluster; empty until its first instance was made
     container: Container | None = None  # None: a process of the server's own programs in `bindir`
+    adopted_data: str = ""  # where one that the panel has not made has its data, as its PostgreSQL sees it
 
     def __post_init__(self) -> None:
         for value, what in ((self.cluster, "cluster"), (self.name, "name"), (self.server, "server")):
@@ -95,8 +96,10 @@ class InstanceSpec:
         names.base_directory(self.base_directory)
         if self.container is None:
             names.directory(self.bindir, "bindir")
-        names.database_name(self.database)
-        for role in (self.owner_role, self.replication_role, self.panel_role):
+        if not self.adopted_data:  # else they are as somebody else has named them
+            names.database_name(self.database)
+            names.role_name(self.owner_role)
+        for role in (self.replication_role, self.panel_role):
             names.role_name(role)
         for network in (*self.client_networks, *self.panel_networks):
             names.cidr(network)
@@ -192,7 +195,7 @@ class InstanceSpec:
 
     @property
     def data_directory(self) -> str:
-        return f"{self.directory}/volumes/postgres/data"
+        return self.adopted_data or f"{self.directory}/volumes/postgres/data"
 
     @property
     def log_directory(self) -> str:

@@ -150,6 +150,15 @@ def slot_missing(facts: VerifyFacts) -> Obstacle | None:
     """The upstream has the standby's slot."""
     if facts.upstream is None or facts.slot_row is not None:
         return None
+    if not facts.slot:
+        return obstacle(
+            "follows_without_slot",
+            "warns",
+            _("%(standby)s follows %(upstream)s without a slot: once it is away for too long it must be copied anew."),
+            _("Take the adopted cluster over: each standby gets a slot of its own then, without a restart."),
+            standby=facts.standby_name,
+            upstream=facts.upstream_name,
+        )
     return obstacle(
         "slot_missing",
         "warns" if facts.streaming else "blocks",

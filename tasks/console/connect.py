@@ -52,9 +52,10 @@ class Way:
             cluster.panel_role: cluster.panel_password,
             SUPERUSER: cluster.superuser_password,
         }
+        known = {role: password for role, password in known.items() if password}  # an adopted cluster has kept its own to itself
         if self.user not in known:
             sentence = _("The panel does not know the password of %(user)s. It knows those of %(known)s.")
-            raise Ended(Exit.WRONG_USE, sentence % {"user": self.user, "known": ", ".join(known)})
+            raise Ended(Exit.WRONG_USE, sentence % {"user": self.user, "known": ", ".join(known) or _("nobody")})
         return known[self.user]
 
     def audit(self, action: str) -> None:

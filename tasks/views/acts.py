@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
@@ -21,12 +22,16 @@ from clusters.copy_forms import is_astray
 from clusters.form_base import InstanceRequest, ServerRequest
 from clusters.forms import REQUEST_FORMS
 from clusters.models import Cluster, Instance, ReplicationPair, Server, SyncMode
+from tasks.adopted import adopted_reason
 from tasks.kinds import KINDS, Kind
 from tasks.models import Job
 
 ICONS: Final = {
     "check_server": "troubleshoot",
     "read_host_key": "fingerprint",
+    "discover": "travel_explore",
+    "adopt_cluster": "visibility",
+    "forget_cluster": "visibility_off",
     "create_cluster": "add",
     "add_standby": "library_add",
     "verify": "fact_check",
@@ -61,6 +66,7 @@ CONSEQUENCES: Final[dict[str, str | Promise]] = {
     "remove_cluster": gettext_lazy(
         "Every instance is stopped, and nobody can use the cluster any more. The data directories are put aside, not deleted."
     ),
+    "forget_cluster": gettext_lazy("Nobody is told any more when it stops replicating. It runs on as it does now."),
     "remove_standby": gettext_lazy("The standby is stopped and its slot is dropped. Its data directory is put aside, not deleted."),
     "rejoin": gettext_lazy("It is stopped. Writes that only it has are listed, and are gone from the cluster then; its old data is kept."),
     "restore_copy": gettext_lazy(
@@ -72,7 +78,9 @@ CONSEQUENCES: Final[dict[str, str | Promise]] = {
         "WAL that the slot kept is removed at the next checkpoint. Whoever read through it may have to be cloned again."
     ),
 }
-CLUSTER_ACTS: Final = ("switchover", "failover", "add_standby", "verify", "set_sync", "remove_cluster")
+CLUSTER_ACTS: Final = ("switchover", "failover", "add_standby", "verify", "set_sync", "remove_cluster", "forget_cluster")
+#: Only for clusters that the panel has not made.
+OF_ADOPTED: Final = ("forget_cluster",)
 INSTANCE_ACTS: Final = ("start_instance", "stop_instance", "restart_instance", "rejoin", "promote", "create_slot", "remove_standby")
 _RUNNING: Final = (Instance.Observed.PRIMARY, Instance.Observed.STANDBY)
 
@@ -95,8 +103,8 @@ class Act:
 
     @property
     def at_once(self) -> bool:
-        """It changes nothing on the cluster, so it is asked for with one press."""
-        return not self.kind.mutating
+        """It changes nothing on the cluster, so it is asked for with one press. Where to look for PostgreSQL is asked first."""
+        return not self.kind.mutating and self.kind.name != "discover"
 
 
 def slug(kind: Kind) -> str:
@@ -112,7 +120,9 @@ def kind_of(act: str, place: str) -> Kind | None:
 
 
 def place_of(kind: Kind) -> str:
-    """Where the request page of a kind lies: below an "instance", a "cluster" or a "server", or nowhere yet ("new")."""
+    """Where the request page of a kind lies: below an "instance", a "cluster" or a "server", what was "found", or nowhere yet ("new")."""
+    if kind.name in ("discover", "adopt_cluster"):
+        return "found"
     form = REQUEST_FORMS[kind.name]
     if issubclass(form, InstanceRequest):
         return "instance"
@@ -121,8 +131,12 @@ def place_of(kind: Kind) -> str:
     return "server" if issubclass(form, ServerRequest) else "new"
 
 
-def request_url(kind: Kind, *, cluster: str = "", instance: str = "", server: str = "") -> str:
+def request_url(
+    kind: Kind, *, cluster: str = "", instance: str = "", server: str = "", discovery: str = "", system_identifier: str = ""
+) -> str:
     act, place = slug(kind), place_of(kind)
+    if place == "found":
+        return reverse("adopt-request", args=[discovery, system_identifier]) if discovery else reverse("adopt")
     if place == "instance":
         return reverse("instance-request", args=[cluster, instance, act])
     if place == "cluster":
@@ -153,6 +167,9 @@ def server_acts(user: Any, server: Server) -> list[Act]:
     acts = [Act(check, request_url(check, server=server.name), permission_reason(user, check) or _unpinned(server))]
     if server.connection == Server.Connection.SSH:
         acts.insert(0 if _unpinned(server) else 1, Act(read, request_url(read, server=server.name), permission_reason(user, read)))
+    if not _unpinned(server):
+        find = KINDS["discover"]
+        acts.append(Act(find, f"{request_url(find)}?{urlencode({'servers': server.name})}", permission_reason(user, find)))
     return acts
 
 
@@ -163,7 +180,8 @@ def _unpinned(server: Server) -> str:
 
 
 def cluster_acts(user: Any, cluster: Cluster, holder: Job | None) -> list[Act]:
-    kinds = [KINDS[name] for name in CLUSTER_ACTS]
+    kinds = [KINDS[name] for name in CLUSTER_ACTS if bool(cluster.adopted_at) or name not in OF_ADOPTED]
+    kinds = [kind for kind in kinds if not adopted_reason(kind, cluster)]  # the page says in one sentence what is left out
     return [
         Act(
             kind,
@@ -182,7 +200,7 @@ def cluster_reason(kind: Kind, cluster: Cluster) -> str:
 
 def instance_acts(user: Any, instance: Instance, followers: Sequence[str], holder: Job | None) -> list[Act]:
     """`followers`: the names of the standbys that follow this instance."""
-    kinds = [KINDS[name] for name in INSTANCE_ACTS]
+    kinds = [KINDS[name] for name in INSTANCE_ACTS if not adopted_reason(KINDS[name], instance.cluster)]
     return [
         Act(
             kind,

@@ -52,6 +52,13 @@ def cluster_create(request: HttpRequest) -> HttpResponseBase:
     return _answer(request, KINDS["create_cluster"], {}, [])
 
 
+@page("clusters.view_discovery", METHODS)
+def adopt_request(request: HttpRequest, job_id: int, system_identifier: str) -> HttpResponseBase:
+    fixed = {"discovery": str(job_id), "system_identifier": system_identifier}
+    crumbs = [(_("PostgreSQL found by job #%(number)s") % {"number": job_id}, reverse("adoption-report", args=[job_id]))]
+    return _answer(request, KINDS["adopt_cluster"], fixed, crumbs)
+
+
 @page("clusters.view_cluster", METHODS)
 def cluster_request(request: HttpRequest, name: str, act: str) -> HttpResponseBase:
     cluster = cluster_or_404(name)

@@ -22,6 +22,7 @@ from django.urls import URLPattern, get_resolver
 from django.utils import timezone
 from ninja.operation import Operation
 
+from clusters.models import Discovery
 from pgreplica_admin.api import api
 from tasks import feeds
 from tasks.access import ROLES, VIEW, access_setup
@@ -49,6 +50,9 @@ PAGES: dict[str, str] = {
     "server-host-key": "clusters.change_server",
     "server-ssh-key": "clusters.change_server",
     "server-request": "tasks.run_check_server",
+    "adopt": "tasks.run_discover",
+    "adoption-report": "clusters.view_discovery",
+    "adopt-request": "tasks.run_adopt_cluster",
     "job-page": "tasks.view_job",
     "job-runbook": "tasks.view_job",
     "audit-verify": "tasks.view_auditentry",
@@ -112,6 +116,7 @@ class World:
             "server-host-key": {"name": "far"}, "server-ssh-key": {"name": "far"},
         }.get(name, {"name": self.objects["server"] if "servers/" in route else "orders"})  # fmt: skip
         values = names | {"instance": "orders-2", "job_id": self.job_id, "act": ACTS.get(name, ""), "app_label": "auth"}
+        values |= {"system_identifier": "7000000000000000001", "number": self.job_id}
         values |= {"content_type_id": 1, "object_id": existing(name), "id": self.objects["user"], "url": "nowhere/", "copy_id": 1}
         route = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"<\1>", route).replace("^", "").replace("$", "").replace(".*", "nowhere")
         return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), route)
@@ -182,6 +187,7 @@ def world(people: dict[str, User]) -> World:
     StepFactory(job=job)
     EventFactory(job=job)
     AuditFactory()
+    Discovery.objects.create(job_id=job.pk)
     ServerFactory(name="far", connection="ssh", ssh_user="panel")
     return World(job.pk, {"server": cluster.instances.first().server.name, "user": people["otto"].pk})
 
@@ -242,7 +248,7 @@ def test_every_rule_is_of_a_route_that_is_there(world: World) -> None:
 def test_the_walk_sees_what_it_must(world: World) -> None:
     seen = {(route.name, method) for route in routes(world) for method in route.methods}
     assert {("api:forget", "DELETE"), ("api:stream", "GET"), ("job-stream", "GET"), ("admin:index", "GET"), ("api:create", "POST")} <= seen
-    assert len([route for route in routes(world) if is_api(route)]) == 42
+    assert len([route for route in routes(world) if is_api(route)]) == 46
 
 
 def test_no_page_but_the_login_and_the_health_check_is_open(world: World) -> None:

@@ -9,8 +9,10 @@ from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from playwright.sync_api import Page, expect
 
+from clusters.models import Discovery
 from tasks.kinds import Status
 from tests.factories import EventFactory, InstanceFactory, JobFactory, PairFactory, StepFactory, VerificationFactory, cluster_with_standbys
+from tests.unit.clusters.postgres.handmade import follower, line, well_made
 from tests.web.conftest import Panel
 
 pytestmark = pytest.mark.needs("browser")
@@ -45,11 +47,13 @@ def world() -> list[str]:
     EventFactory(job=running, seq=1, level="command", text="pg_basebackup " + "--option=value " * 30)
     refused = JobFactory(kind="add_standby", status=Status.REFUSED, cluster=cluster, summary="Refused.", result={"obstacles": [finding]})
     server = cluster.instances.get(name="orders-2").server.name
+    handmade = well_made(name=LONG, restart="always", hba=(line("all", "trust", "172.0.0.0", "255.0.0.0"),))
+    Discovery.objects.create(job_id=41, servers={"alpha": ["y" * 90]}, found=[each.as_row() for each in (handmade, follower())])
     return [
         "/admin/", "/admin/?verdict=ok", "/clusters/orders/", "/clusters/create/", "/clusters/billing/add-standby/",
         "/clusters/orders/board/", "/clusters/orders/board/?act=failover",
         "/clusters/billing/billing-2/stop/", "/clusters/orders/orders-2/stop/", f"/jobs/{running.pk}/", f"/jobs/{refused.pk}/",
-        f"/jobs/{running.pk}/?view=plan", f"/servers/{server}/", "/admin/tasks/job/", "/admin/clusters/server/",
+        "/adopt/", "/adopt/41/", f"/jobs/{running.pk}/?view=plan", f"/servers/{server}/", "/admin/tasks/job/", "/admin/clusters/server/",
         "/admin/clusters/verification/",
         f"/admin/clusters/verification/{verification.pk}/change/", "/admin/tasks/auditentry/", "/admin/auth/user/", "/admin/auth/user/add/",
         "/admin/auth/group/", "/admin/tasks/apitoken/add/", "/admin/django_celery_beat/periodictask/", "/admin/password_change/",

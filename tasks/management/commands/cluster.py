@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show, cluster_slots
 from tasks.board import ACTS as BOARD_ACTS
 from tasks.board import BoardShown, board_show
+from tasks.console.adoption import AdoptionVerbs
 from tasks.console.base import Ended, Exit
 from tasks.console.connect import psql_run, way_to
 from tasks.console.copies import CopyVerbs
@@ -21,10 +22,10 @@ SLOT_COLUMNS = ("instance", "slot", "owner", "type", "active", "wal_status", "re
 ACTS = {"start": "start_instance", "stop": "stop_instance", "restart": "restart_instance", "remove-standby": "remove_standby"}
 
 
-class Command(PromotionVerbs, CopyVerbs):
+class Command(PromotionVerbs, CopyVerbs, AdoptionVerbs):
     help = (
         "Clusters: list, show, board, create, add-standby, remove-standby, start, stop, restart, switchover, failover, promote, rejoin, "
-        "copies, restore-copy, purge-copy, verify, set-sync, slots, create-slot, drop-slot, remove, dsn, psql."
+        "copies, restore-copy, purge-copy, verify, set-sync, slots, create-slot, drop-slot, remove, adopt, forget, dsn, psql."
     )
 
     def verbs(self, parsers: Any) -> None:
@@ -47,6 +48,7 @@ class Command(PromotionVerbs, CopyVerbs):
             parser.add_argument("instance")
         self.promotion_verbs(parsers)
         self.copy_verbs(parsers)
+        self.adoption_verbs(parsers)
         self.asks(self.verb(parsers, "verify", "Look at every pair now.")).add_argument("name")
         self._sync_and_slots(parsers)
         self.asks(self.verb(parsers, "remove", "Give up a cluster; its data goes to quarantine."), confirm=True).add_argument("name")

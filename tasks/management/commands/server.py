@@ -7,9 +7,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from clusters.selectors import ServerShow, server_get, server_list, server_show
+from tasks.console.adoption import DiscoveryVerbs
 from tasks.console.base import actor
 from tasks.console.output import pairs, table
-from tasks.console.requests import RequestCommand
 from tasks.refusals import RequestRefused
 from tasks.registration import SERVER_FIELDS, SSH_FIELDS, host_key_confirm, server_add, ssh_key_change
 
@@ -17,14 +17,15 @@ COLUMNS = ("name", "address", "connection", "base_directory", "run_as", "instanc
 SEE_HOST_KEY = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
 
 
-class Command(RequestCommand):
-    help = "Servers: add, list, show, check; for those reached over SSH also read-host-key, confirm-host-key, new-key."
+class Command(DiscoveryVerbs):
+    help = "Servers: add, list, show, check, discover, found; for those reached over SSH also read-host-key, confirm-host-key, new-key."
 
     def verbs(self, parsers: Any) -> None:
         self._add_verb(parsers)
         self.verb(parsers, "list", "All servers.")
         self.verb(parsers, "show", "One server, with what its last check found.").add_argument("name")
         self.asks(self.verb(parsers, "check", "Test the connection, and look at the server.")).add_argument("name")
+        self.discovery_verbs(parsers)
         self.asks(self.verb(parsers, "read-host-key", "Read the host key that its SSH shows, without logging in.")).add_argument("name")
         confirm = self.verb(parsers, "confirm-host-key", "Say that the host key that was read is the server's own.")
         confirm.add_argument("name")
