@@ -1,4 +1,4 @@
-"""The production shape, read as files: no engine runs it here."""
+"""The production shape, read as files. tests/lab/stories/test_panel_story.py runs it in an engine."""
 
 from __future__ import annotations
 
@@ -19,16 +19,23 @@ def it_has_the_parts_of_the_panel() -> None:
     assert set(SERVICES) == {*OURS, "database", "broker"}
 
 
-@pytest.mark.parametrize("name", OURS)
-def it_runs_one_image_without_rights_it_does_not_need(name: str) -> None:
+def it_runs_one_image_and_builds_it_once() -> None:
+    assert {SERVICES[name]["image"] for name in OURS} == {"${PGREPLICA_IMAGE:-pgreplica-admin}"}
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["migrate"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def it_gives_nobody_rights_that_are_not_needed(name: str) -> None:
     service = SERVICES[name]
-    assert {key: service[key] for key in ("image", "build", "read_only", "cap_drop", "security_opt")} == {
-        "image": "pgreplica-admin",
-        "build": ".",
-        "read_only": True,
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
-    }
+    given = {key: service[key] for key in ("read_only", "cap_drop", "security_opt")}
+    assert given == {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
+    assert name in OURS or service["user"] in ("postgres", "redis")
+    assert "USER pgreplica" in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name != "migrate"])
+def it_asks_everybody_how_they_are(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"]
 
 
 def it_gives_secrets_as_files_only() -> None:
@@ -37,7 +44,7 @@ def it_gives_secrets_as_files_only() -> None:
             named = re.search(r"PASSWORD|SECRET|TOKEN|KEY", variable)
             assert not named or variable.endswith("_FILE"), (name, variable)
             assert "@" not in str(value) or re.search(r"://[^:/]+@", str(value)), (name, variable)
-            assert not variable.endswith("_FILE") or Path(value).name in service["secrets"], (name, variable)
+            assert not named or Path(value).name in service["secrets"], (name, variable)
     assert [secret["file"] for secret in COMPOSE["secrets"].values()] == ["./secrets/database_password"]
     assert "secrets/" in (ROOT / ".gitignore").read_text()
 
@@ -66,6 +73,8 @@ def it_declares_every_volume_and_network_it_names() -> None:
 def it_copies_into_the_image_what_exists_and_every_package() -> None:
     text = (ROOT / "Dockerfile").read_text()
     sources = [word for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE) for word in line.split()[:-1]]
+    assert sources[:2] == ["requirements.txt", "pip.con[f]"], "the second one is there where somebody has put it, and only then"
+    sources = [source for source in sources if source != "pip.con[f]"]
     assert [source for source in sources if not (ROOT / source).exists()] == []
     allowed = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     assert [source for source in sources if not any(Path(source).match(pattern) for pattern in allowed)] == []
