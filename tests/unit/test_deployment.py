@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from celery.signals import after_task_publish, heartbeat_sent
+
+from pgreplica_admin import celery
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text())
@@ -86,3 +90,19 @@ def it_runs_the_same_worker_as_the_launcher() -> None:
     """One worker for both shapes: threads, so that jobs may run in it for hours beside each other."""
     words = " ".join(SERVICES["worker"]["command"])
     assert words == "celery --quiet -A pgreplica_admin worker --pool threads --concurrency 8 --loglevel WARNING"
+
+
+def it_is_alive_only_once_it_is_ready_and_says_so_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the health checks of worker and beat look at."""
+    file = tmp_path / "alive"
+    monkeypatch.setattr(celery, "READY_FILE", str(file))
+    celery.say_alive()
+    assert not file.exists()
+    celery.say_ready()
+    os.utime(file, (0, 0))
+    after_task_publish.send(sender="tasks.sweep")
+    after_task_publish.disconnect(celery.say_alive)
+    assert file.stat().st_mtime > 0
+    os.utime(file, (0, 0))
+    heartbeat_sent.send(sender=None)
+    assert file.stat().st_mtime > 0
