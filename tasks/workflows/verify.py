@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from clusters import services
@@ -19,7 +20,10 @@ from clusters.selectors import instance_spec
 from tasks.actor import SCHEDULE
 from tasks.audit import audit_single
 from tasks.context import Context
+from tasks.kinds import RUNNABLE
+from tasks.models import Job
 from tasks.plan import PlanItem, PlanRequest
+from tasks.refusals import holder_of
 from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.looking import logins_tried, member_looked
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
@@ -35,6 +39,7 @@ def instances_seen(ctx: Context) -> str:
     for name, facts in seen.items():
         if facts is None:
             ctx.warn(f"{name} does not answer.")
+    _space_looked_at(ctx, [name for name, facts in seen.items() if facts is None])
     writable = [name for name, facts in seen.items() if facts and not facts.in_recovery]
     if len(writable) > 1:
         ctx.warn(f"{' and '.join(writable)} both accept writes. Keep applications away from all but one before anything else is done.")
@@ -47,23 +52,38 @@ def _looked(ctx: Context, row: Instance) -> InstanceFacts | None:
     return instance_observed(ctx.handle(row)).facts if _is_standing(ctx) else member_looked(ctx, row).now
 
 
+def _space_looked_at(ctx: Context, silent: list[str]) -> None:
+    """Of those that do not answer: a full disk is the commonest reason, and freeing it the cheapest cure."""
+    for row in (row for row in _instances(ctx) if row.name in silent):
+        with suppress(HostError):  # that its server does not answer is said already
+            if eaters := ctx.handle(row).space_eaters():
+                ctx.warn(f"The disk of {row.name} is full. What takes the space: {eaters}.")
+
+
 def quarantine_kept(ctx: Context) -> str:
-    """Stop what is in quarantine and was seen running"""
-    stopped = []
+    """Keep what is in quarantine down: stop it where it runs, fence it where nobody has"""
+    stopped, holder = [], holder_of(ctx.cluster)
     for row in _instances(ctx):
-        if row.quarantined_at is None:
+        if row.quarantined_at is None or _is_rejoining(holder, row):
             continue
         handle = ctx.handle(row)
         try:
             if handle.is_up():
                 _stop_again(ctx, handle)
                 stopped.append(row.name)
+            elif holder is None and handle.fenced() is None and handle.is_initialised():
+                handle.fence(f"job {ctx.job.pk}: in quarantine")  # nobody could, when its server was out of reach
         except HostError as error:
             ctx.warn(f"{row.name} is in quarantine, and it cannot be told whether it runs: {error.what}")
     if not stopped:
         return "Nothing that is in quarantine runs."
     ctx.result(stopped_in_quarantine=stopped)
     return f"{', '.join(stopped)} ran although in quarantine, and was stopped."
+
+
+def _is_rejoining(holder: Job | None, row: Instance) -> bool:
+    """Whether a job under way brings this one back: it runs in quarantine for the job's last steps."""
+    return holder is not None and holder.instance_id == row.pk and holder.status in RUNNABLE
 
 
 def _stop_again(ctx: Context, handle: InstanceHandle) -> None:
@@ -82,8 +102,6 @@ def _stop_again(ctx: Context, handle: InstanceHandle) -> None:
 
 def logins_seen(ctx: Context) -> str:
     """Try the logins that a change of the primary would need"""
-    if ctx.cluster.adopted_at:
-        return "The cluster was adopted: the panel does not change its primary."
     if _is_standing(ctx):
         return "Left to a look that a person asks for."
     rows = [row for row in _instances(ctx) if row.quarantined_at is None]
@@ -110,9 +128,6 @@ def _is_standing(ctx: Context) -> bool:
 
 def row_sent(ctx: Context) -> str:
     """Write a marker row on the primary"""
-    if ctx.cluster.is_watched:
-        ctx.keep(marker="not_tried", token=None)
-        return "The cluster is only watched: no row is written."
     primary = ctx.handle(ctx.cluster.instances.select_related("server", "cluster").get(role=Instance.Role.PRIMARY))
     try:
         token = marker_write(ctx, primary)
@@ -168,7 +183,7 @@ def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
     if request.cluster is None:
         raise LookupError("this plan needs a cluster")
     rows = list(request.cluster.instances.filter(lifecycle=Lifecycle.READY).select_related("server", "cluster").order_by("role", "name"))
-    specs = [] if request.cluster.is_watched else [instance_spec(row) for row in rows]
+    specs = [instance_spec(row) for row in rows]
     return [item for spec in specs[1:] for item in marker_plan(specs[0], spec, request.cluster.epoch)]
 
 

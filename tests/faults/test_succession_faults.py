@@ -232,3 +232,6 @@ def test_24_an_old_primary_that_is_started_again_does_not_accept_writes(stage: S
     assert stage.writable() == ["node2"]
     entry = AuditEntry.objects.get(action="quarantine_stop")
     assert entry.details == {"instance": "node1", "accepted_writes": True}
+    (stage.base / "orders/node1/state/fenced").unlink()  # as if its server had been out of reach of the failover
+    stage.done("verify", cluster="orders")
+    assert "in quarantine" in (stage.base / "orders/node1/state/fenced").read_text()
