@@ -457,13 +457,10 @@ class InstanceHandle:
     def unit_directory(self, unit: str) -> str:
         return f"{self.spec.units_directory}/{unit}"
 
-    def _container_of_unit(self, unit: str) -> str:
-        return f"{containers.container_of(self.spec).name}-{unit}"
-
     def unit_start(self, unit: str, command: Command) -> Unit:
         """Start a command detached, or find the one that was started under this name."""
         if self.spec.container:
-            command = containers.named(command, self._container_of_unit(unit))
+            command = containers.named(command, containers.unit_container(self.spec, unit))
         self._conductor.command(command.display())
         started = self.machine.start_unit(self.unit_directory(unit), command.argv, env=command.env, fence=self._fence())
         self._conductor.changed()
@@ -479,16 +476,20 @@ class InstanceHandle:
     def unit_end(self, unit: str) -> None:
         """Stop a detached command if it runs, and delete its receipts."""
         directory = self.unit_directory(unit)
-        found = self.machine.stop_unit(directory, fence=self._fence()).state
-        self.unit_left(unit)
-        if found != "absent":
+        if self.machine.stop_unit(directory, fence=self._fence()).state != "absent":
+            self.unit_left(unit)
             self.machine.remove_unit(directory, self._fence())
             self._conductor.changed()
 
     def unit_left(self, unit: str) -> None:
         """Make sure that nothing of a detached command that has ended is at work: its docker command may have been killed alone."""
-        if self.spec.container:
-            self._change(containers.remove(self._container_of_unit(unit)), _("A container of %(name)s could not be removed: %(error)s"))
+        if self.spec.container is None:
+            return
+        name, failure = containers.unit_container(self.spec, unit), _("A container of %(name)s could not be removed: %(error)s")
+        found = self._tool(containers.found(name))
+        self._succeeded(found, failure)
+        if found.stdout.strip():
+            self._change(containers.remove(name), failure)
 
     # -- helpers
 

@@ -81,6 +81,11 @@ def _run(spec: InstanceSpec, program: str, *arguments: str, mounts: tuple[str, .
     )
 
 
+def unit_container(spec: InstanceSpec, unit: str) -> str:
+    """The name of the container in which a detached command runs."""
+    return f"{container_of(spec).name}-{unit}"
+
+
 def named(command: Command, name: str) -> Command:
     """The same one-shot container under a name, so that it can be found and ended when the one who started it is gone."""
     at = next((at for at in range(len(command.argv)) if command.argv[at : at + 2] == ("docker", "run")), None)
@@ -92,6 +97,12 @@ def named(command: Command, name: str) -> Command:
 def inside(spec: InstanceSpec, program: str, *arguments: str) -> tuple[str, ...]:
     """A program in the serving container."""
     return ("docker", "exec", "--interactive", "--env=LC_ALL=C", container_of(spec).name, program, *arguments)
+
+
+def found(name: str) -> Command:
+    """Prints the container's number where there is one of that name, whatever its state; an engine that is silent is an error."""
+    argv = ("docker", "ps", "--all", "--quiet", f"--filter=name=^/{name}$")
+    return Command(argv, purpose=f"Look for the container {name}")
 
 
 def remove(name: str) -> Command:

@@ -12,7 +12,7 @@ from clusters import services
 from clusters.instances import InstanceHandle
 from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
-from clusters.ownership import made_command, unmade_command
+from clusters.ownership import unmade_command
 from clusters.postgres import commands, files, rules
 from clusters.postgres.spec import InstanceSpec
 from clusters.selectors import instance_spec
@@ -22,7 +22,9 @@ from tasks.workflows.admission import admission_updated, members_of
 from tasks.workflows.copying import (
     BASEBACKUP,
     VERIFYBACKUP,
+    comparison_plan,
     copy_compared,
+    copy_plan,
     copy_taken_away,
     copy_target,
     upstream_copied,
@@ -178,14 +180,11 @@ def _slot_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 
 def _copy_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    spec = planned_spec(request)
-    made = made_command(spec.clone_directory(JOB_NUMBER), JOB_NUMBER)
-    return planned(spec, made, commands.pg_basebackup(spec, copy_target(spec, JOB_NUMBER), request.params.get("max_rate") or None))
+    return copy_plan(planned_spec(request), request.params.get("max_rate") or None)
 
 
 def _verify_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    spec = planned_spec(request)
-    return planned(spec, commands.pg_verifybackup(spec, copy_target(spec, JOB_NUMBER)))
+    return comparison_plan(planned_spec(request))
 
 
 def _password_plan(request: PlanRequest) -> Iterable[PlanItem]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from clusters.hosts.machine import Unit
 from clusters.instances import InstanceHandle
+from clusters.ownership import made_command
 from clusters.postgres import commands
 from clusters.postgres.facts import BasebackupProgress, estimate, parse_basebackup_line, seconds_left
 from clusters.postgres.rules import size
 from clusters.postgres.spec import InstanceSpec
 from tasks.context import Context
-from tasks.workflows.units import unit_name, unit_run, unit_succeeded
+from tasks.plan import JOB_NUMBER, PlanItem
+from tasks.workflows.planning import planned
+from tasks.workflows.units import planned_unit, unit_name, unit_run, unit_succeeded
 
 BASEBACKUP: Final = "basebackup"
 VERIFYBACKUP: Final = "verifybackup"
@@ -75,6 +79,15 @@ def copy_compared(ctx: Context) -> str:
     hint = "The copy is not what the upstream sent. Look at the disk of this server, then resume the job: it copies anew."
     unit_succeeded(unit, "pg_verifybackup", hint)
     return "Every file is as the upstream sent it, and the WAL that the copy needs is complete."
+
+
+def copy_plan(spec: InstanceSpec, max_rate: str | None = None) -> Iterator[PlanItem]:
+    yield from planned(spec, made_command(spec.clone_directory(JOB_NUMBER), JOB_NUMBER))
+    yield from planned_unit(spec, BASEBACKUP, commands.pg_basebackup(spec, copy_target(spec, JOB_NUMBER), max_rate))
+
+
+def comparison_plan(spec: InstanceSpec) -> Iterator[PlanItem]:
+    return planned_unit(spec, VERIFYBACKUP, commands.pg_verifybackup(spec, copy_target(spec, JOB_NUMBER)))
 
 
 def verification_ended(ctx: Context) -> str:

@@ -32,7 +32,7 @@ from tasks.workflows.place import (
 )
 from tasks.workflows.planning import planned, planned_change, planned_instance, planned_spec
 from tasks.workflows.step import Step, StepFailed, Workflow
-from tasks.workflows.units import unit_name, unit_run, unit_succeeded
+from tasks.workflows.units import planned_unit, unit_name, unit_run, unit_succeeded
 
 INITDB = "initdb"
 
@@ -146,7 +146,9 @@ def _initdb_plan(request: PlanRequest) -> Iterable[PlanItem]:
     password = files.render_pwfile(spec, cluster.superuser_password)
     directory = _initdb_directory(spec)
     made, unmade = made_command(directory, JOB_NUMBER), unmade_command(directory, JOB_NUMBER)
-    return planned(spec, made, password, commands.initdb(spec, spec.pwfile), unmade)
+    yield from planned(spec, made, password)
+    yield from planned_unit(spec, INITDB, commands.initdb(spec, spec.pwfile))
+    yield from planned(spec, unmade)
 
 
 def _roles_plan(request: PlanRequest) -> Iterable[PlanItem]:

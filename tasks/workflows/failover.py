@@ -28,7 +28,7 @@ from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.hearing import Hearing
 from tasks.workflows.looking import members_ready, promotion_facts_of
 from tasks.workflows.obstacles import obstacles_heeded
-from tasks.workflows.planning import planned, planned_change, planned_cluster, planned_primary, planned_rows
+from tasks.workflows.planning import planned, planned_change, planned_cluster, planned_fence, planned_primary, planned_rows
 from tasks.workflows.promoting import (
     candidate_promoted,
     epoch_marked,
@@ -398,10 +398,9 @@ def _for_each(plan: Callable[[PlanRequest], Iterable[PlanItem]]) -> Callable[[Pl
 def _fence_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec, epoch = planned_primary(request), planned_cluster(request).epoch + 1
     why = f"job {JOB_NUMBER}: failover, epoch {epoch}"
-    return planned(
+    yield from planned_fence(spec, why)
+    yield from planned(
         spec,
-        files.fenced_file(spec, why),
-        files.standby_signal(spec.data_directory),
         commands.stop_and_read(spec, STOP_SECONDS),
         commands.pg_ctl_stop(spec, "immediate", STOP_SECONDS),
         commands.kill_server(spec),

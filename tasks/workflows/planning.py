@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from clusters.models import Cluster, Instance
 from clusters.models.cluster import Lifecycle
-from clusters.postgres import commands
+from clusters.postgres import commands, containers, files
 from clusters.postgres.command import Command
 from clusters.postgres.files import File, render_passfile, render_pg_hba
 from clusters.postgres.guard import render_guard_conf
@@ -69,6 +69,23 @@ def planned(spec: InstanceSpec, *what: Command | Call | File | str) -> Iterator[
             yield file_item(spec.server, thing.path, thing.diff(None))
         else:
             yield command_item(spec.server, thing)
+
+
+def planned_fence(spec: InstanceSpec, why: str) -> Iterator[PlanItem]:
+    """What `InstanceHandle.fence` does."""
+    yield from _planned_policy(spec, "no")
+    yield from planned(spec, files.fenced_file(spec, why), files.standby_signal(spec.data_directory))
+
+
+def planned_unfence(spec: InstanceSpec) -> Iterator[PlanItem]:
+    """What `InstanceHandle.unfence` does to one that is to be a standby."""
+    yield from planned(spec, f"rm {spec.fenced_file}")
+    yield from _planned_policy(spec, "unless-stopped")
+
+
+def _planned_policy(spec: InstanceSpec, policy: str) -> Iterator[PlanItem]:
+    if spec.container:
+        yield from planned(spec, containers.restart_policy(spec, policy))
 
 
 def planned_change(spec: InstanceSpec, before: File | None, after: File) -> Iterator[PlanItem]:

@@ -31,7 +31,9 @@ from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.copying import (
     BASEBACKUP,
     VERIFYBACKUP,
+    comparison_plan,
     copy_compared,
+    copy_plan,
     copy_taken_away,
     copy_target,
     upstream_copied,
@@ -57,12 +59,12 @@ from tasks.workflows.marker import marker_arrived, marker_plan, marker_write
 from tasks.workflows.observing import instance_observed, streaming_awaited
 from tasks.workflows.obstacles import obstacles_heeded
 from tasks.workflows.place import files_put, server_stopped
-from tasks.workflows.planning import planned, planned_instance, planned_spec
+from tasks.workflows.planning import planned, planned_fence, planned_instance, planned_spec, planned_unfence
 from tasks.workflows.rejoining import lost_sentence, lost_writes, rejoin_facts
 from tasks.workflows.slots import create_call, drop_call, slot_dropped, slot_ensured
 from tasks.workflows.step import NeedsOperator, Step, StepFailed, Workflow
 from tasks.workflows.synchronous import Wish, names_brought, names_put_back, planned_counting
-from tasks.workflows.units import unit_name, unit_run
+from tasks.workflows.units import planned_unit, unit_name, unit_run
 
 RECOVER: Final = "recover"
 DRY_RUN: Final = "rewind-dry-run"
@@ -336,7 +338,8 @@ def rejoin_recorded(ctx: Context) -> str:
 
 def _stop_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
-    return planned(spec, commands.pg_ctl_stop(spec), *_fence_files(spec, JOB_NUMBER))
+    yield from planned(spec, commands.pg_ctl_stop(spec))
+    yield from planned_fence(spec, _why(JOB_NUMBER))
 
 
 def _checkpoint_plan(request: PlanRequest) -> Iterable[PlanItem]:
@@ -360,24 +363,23 @@ def _keep_plan(request: PlanRequest) -> Iterable[PlanItem]:
 def _rewind_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
     if not _permits(request, "rewind"):
-        return ()
+        return
     signal = files.standby_signal(spec.data_directory).path
-    return planned(
-        spec, f"rm {signal}", rejoin_commands.recover_alone(spec), commands.pg_rewind(spec, dry_run=True), commands.pg_rewind(spec)
-    )
+    yield from planned(spec, f"rm {signal}")
+    yield from planned_unit(spec, RECOVER, rejoin_commands.recover_alone(spec))
+    yield from planned_unit(spec, DRY_RUN, commands.pg_rewind(spec, dry_run=True))
+    yield from planned_unit(spec, REWIND, commands.pg_rewind(spec))
 
 
 def _copy_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
-    if not _permits(request, "basebackup"):
-        return ()
-    made = made_command(spec.clone_directory(JOB_NUMBER), JOB_NUMBER)
-    return planned(spec, made, commands.pg_basebackup(spec, copy_target(spec, JOB_NUMBER)))
+    if _permits(request, "basebackup"):
+        yield from copy_plan(spec)
 
 
 def _verify_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
-    return planned(spec, commands.pg_verifybackup(spec, copy_target(spec, JOB_NUMBER))) if _permits(request, "basebackup") else ()
+    return comparison_plan(spec) if _permits(request, "basebackup") else ()
 
 
 def _exchange_plan(request: PlanRequest) -> Iterable[PlanItem]:
@@ -398,12 +400,12 @@ def _files_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 def _fence_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
-    return planned(spec, f"rm {spec.fenced_file}")
+    return planned_unfence(spec)
 
 
 def _start_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec = planned_spec(request)
-    return planned(spec, commands.pg_ctl_start(spec, START_SECONDS))
+    return planned(spec, f"rm {spec.refused_file}", commands.pg_ctl_start(spec, START_SECONDS))
 
 
 def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
@@ -451,13 +453,13 @@ def _was(target: InstanceHandle) -> str:
 
 def _fence(ctx: Context, target: InstanceHandle) -> None:
     target.keep_down()
-    mark, signal = _fence_files(target.spec, ctx.job.pk)
+    mark, signal = files.fenced_file(target.spec, _why(ctx.job.pk)), files.standby_signal(target.spec.data_directory)
     known = [] if target.fenced() is not None else [mark]
     target.put_files([*known, signal] if target.machine.exists(target.spec.data_directory) else known)
 
 
-def _fence_files(spec: InstanceSpec, job: int | str) -> tuple[File, File]:
-    return files.fenced_file(spec, f"job {job}: rejoin"), files.standby_signal(spec.data_directory)
+def _why(job: int | str) -> str:
+    return f"job {job}: rejoin"
 
 
 def _files(spec: InstanceSpec, instance: Instance) -> list[File]:

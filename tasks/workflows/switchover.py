@@ -23,7 +23,7 @@ from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.gap import gap_measured, gap_plan, measuring_begun, measuring_ended
 from tasks.workflows.looking import promotion_facts
 from tasks.workflows.obstacles import obstacles_heeded
-from tasks.workflows.planning import planned, planned_change, planned_cluster, planned_primary, planned_spec
+from tasks.workflows.planning import planned, planned_change, planned_cluster, planned_fence, planned_primary, planned_spec, planned_unfence
 from tasks.workflows.promoting import (
     candidate_promoted,
     candidate_session,
@@ -248,7 +248,7 @@ def _checkpoint_plan(request: PlanRequest) -> Iterable[PlanItem]:
 def _fence_plan(request: PlanRequest) -> Iterable[PlanItem]:
     spec, candidate = planned_primary(request), planned_spec(request)
     why = f"job {JOB_NUMBER}: switchover to {candidate.name}, epoch {planned_cluster(request).epoch + 1}"
-    return planned(spec, files.fenced_file(spec, why), files.standby_signal(spec.data_directory))
+    return planned_fence(spec, why)
 
 
 def _stop_plan(request: PlanRequest) -> Iterable[PlanItem]:
@@ -260,7 +260,8 @@ def _return_plan(request: PlanRequest) -> Iterable[PlanItem]:
     before = planned_primary(request)
     old = following(before, planned_spec(request))
     yield from planned_change(old, files.render_replication_conf(before), files.render_replication_conf(old))
-    yield from planned(old, commands.pg_ctl_start(old), f"rm {old.fenced_file}")
+    yield from planned(old, commands.pg_ctl_start(old))
+    yield from planned_unfence(old)
 
 
 def outcome_recorded(ctx: Context) -> str:

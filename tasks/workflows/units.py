@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from clusters.hosts.machine import Unit
 from clusters.instances import InstanceHandle
+from clusters.postgres import containers
 from clusters.postgres.command import Command
+from clusters.postgres.spec import InstanceSpec
 from tasks.context import Context
+from tasks.plan import JOB_NUMBER, PlanItem
+from tasks.workflows.planning import planned
 from tasks.workflows.step import StepFailed
 
 #: One look waits so long on the server for the command's end: nobody waits for it in vain, and a long one is not pestered.
@@ -22,7 +26,18 @@ LineTaker = Callable[[str], bool]
 
 
 def unit_name(ctx: Context, what: str) -> str:
-    return f"job-{ctx.job.pk}-{what}"
+    return _name(ctx.job.pk, what)
+
+
+def planned_unit(spec: InstanceSpec, what: str, command: Command) -> Iterator[PlanItem]:
+    """A detached command of a plan; in a container it has the job's name there."""
+    if spec.container:
+        command = containers.named(command, containers.unit_container(spec, _name(JOB_NUMBER, what)))
+    return planned(spec, command)
+
+
+def _name(job: int | str, what: str) -> str:
+    return f"job-{job}-{what}"
 
 
 def unit_run(ctx: Context, handle: InstanceHandle, what: str, command: Command, *, take: LineTaker | None = None) -> Unit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.models import Job
-from tasks.plan import JOB_NUMBER
+from tests.said import done, said, unsaid
 from tests.stage import Stage
 
 
@@ -29,20 +29,4 @@ def test_the_plans_of_the_promotions_say_everything_that_is_done(stage: Stage) -
     stage.done("promote", cluster="orders", instance="node3", new_cluster="orders-copy", reason="story", confirm="node3")
     jobs = {job.kind: job for job in Job.objects.filter(kind__in=("switchover", "failover", "promote"))}
     for kind, job in jobs.items():
-        assert sorted(done(job) - said(job)) == [], kind
-
-
-def said(job: Job) -> set[str]:
-    texts = (item.get("text") or item.get("diff", "") for step in job.plan for item in step["items"])
-    return {line for text in texts for line in lines(text.replace(JOB_NUMBER, str(job.pk)))}
-
-
-def done(job: Job) -> set[str]:
-    return {line for event in job.events.filter(level="command") for line in lines(event.text)}
-
-
-def lines(text: str) -> set[str]:
-    """Without what is drawn when it is written: marker, canary, system identifier; and without the line numbers of a diff."""
-    found = (line for line in text.splitlines() if line.strip() and not line.startswith("@@"))
-    drawn = ("pgreplica.marker", "pgreplica.canary", "system_identifier")
-    return {next((f"<{table}>" for table in drawn if table in line), line) for line in found}
+        assert unsaid(job) == [], kind
