@@ -135,6 +135,7 @@ class InstanceFacts(_Row):
     settings: Mapping[str, str] = field(default_factory=dict)  # in the units of pg_settings
     pending_restart: tuple[str, ...] = ()
     altered_settings: tuple[str, ...] = ()  # by ALTER SYSTEM: they outdo the panel's files
+    sync_waits: int = 0  # commits that have waited for a standby for some seconds
     weak_sync: tuple[str, ...] = ()  # "role app", "database shop", ...: their synchronous_commit is below on
     collation_mismatches: tuple[str, ...] = ()  # databases; never on PostgreSQL 14
     size_bytes: int | None = None  # None: not asked for

@@ -92,6 +92,8 @@ _OPEN: Final[LiteralString] = """
     'long_transaction_seconds', CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE (
         SELECT greatest(0, coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - min(xact_start)), 0))::float8
         FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()) END,
+    'sync_waits', (SELECT count(*) FROM pg_catalog.pg_stat_activity
+        WHERE wait_event = 'SyncRep' AND query_start < pg_catalog.clock_timestamp() - interval '3 seconds'),
     'archive_waiting', CASE WHEN pg_catalog.current_setting('archive_mode') = 'off' THEN 0 ELSE (
         SELECT count(*) FROM pg_catalog.pg_ls_archive_statusdir() WHERE name LIKE '%.ready') END"""
 

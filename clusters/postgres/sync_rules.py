@@ -33,6 +33,21 @@ def sync_not_met(facts: VerifyFacts) -> Obstacle | None:
     )
 
 
+def sync_commits_wait(facts: VerifyFacts) -> Obstacle | None:
+    """No commit waits for a standby for long. One that is cut off is shown as streaming for a minute more: commits tell it at once."""
+    if facts.upstream is None or facts.upstream.in_recovery or not facts.upstream.sync_waits:
+        return None
+    return obstacle(
+        "sync_commits_wait",
+        "warns",
+        _("%(value)s commits on %(upstream)s wait for a standby and are not acknowledged: applications stand still."),
+        _("See whether the standbys reach the primary. If that takes long: switch over, or let commits wait for fewer."),
+        value=facts.upstream.sync_waits,
+        threshold=0,
+        upstream=facts.upstream_name,
+    )
+
+
 def sync_weakened(facts: VerifyFacts) -> Obstacle | None:
     """No role and no database is set to commit without waiting for the standbys."""
     primary, names = _promised(facts)
@@ -117,7 +132,14 @@ def _promises_less(setting: str, declared: str) -> bool:
     return has is None or wanted is None or has.count < wanted.count or has.star
 
 
-SYNC_VERIFY_RULES: Final[tuple[VerifyRule, ...]] = (sync_not_met, sync_weakened, sync_star, sync_names_differ, sync_names_after)
+SYNC_VERIFY_RULES: Final[tuple[VerifyRule, ...]] = (
+    sync_not_met,
+    sync_commits_wait,
+    sync_weakened,
+    sync_star,
+    sync_names_differ,
+    sync_names_after,
+)
 
 
 # -- what stands in the way of a change

@@ -124,6 +124,10 @@ FINDS = [
         "Only 0 of the 1 standbys that commits on alpha wait for stream: commits wait.", "warning",
     ),
     (
+        {"upstream": synchronous(sync_waits=2), "synchronous": SYNC_NAMES}, "sync_commits_wait", "warns", 2, 0,
+        "2 commits on alpha wait for a standby and are not acknowledged: applications stand still.", "warning",
+    ),
+    (
         {"upstream": synchronous(weak_sync=("role app",)), "synchronous": SYNC_NAMES}, "sync_weakened", "warns", "role app", "on",
         "synchronous_commit is below on for: role app. What they commit is not on a standby when it is acknowledged.", "warning",
     ),
