@@ -24,7 +24,7 @@ def server_findings(server: Server) -> list[FindingShow]:
     """The gravest first; none while nobody has looked."""
     if server.observed_at is None:
         return []
-    found = [*_owner(server), *_programs(server), *_tools(server), *_clock(server)]
+    found = [*_owner(server), *_forwarding(server), *_programs(server), *_tools(server), *_clock(server)]
     return sorted(found, key=lambda finding: finding["severity"] != "failed")
 
 
@@ -37,6 +37,16 @@ def _owner(server: Server) -> Iterator[FindingShow]:
             "cure": _(
                 "Make a system user for it (with Docker: in the group docker), and give it to the server. Then test the connection again."
             ),
+        }
+
+
+def _forwarding(server: Server) -> Iterator[FindingShow]:
+    if server.facts.get("forwards") is False:
+        yield {
+            "name": "forwarding-forbidden",
+            "severity": "failed",
+            "sentence": _("Its SSH server forbids this login the forwarding of ports, over which the panel talks to PostgreSQL."),
+            "cure": _("Allow it for this login: AllowTcpForwarding and PermitOpen in sshd_config, “restrict” in authorized_keys."),
         }
 
 

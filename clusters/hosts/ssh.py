@@ -19,6 +19,8 @@ from clusters.hosts.local import SYSTEM_PATH
 from clusters.hosts.machine import Machine
 from clusters.hosts.shell import Call, Lost, Sink, TimedOut
 from clusters.hosts.ssh_connection import Broken, Place, connection_to
+from clusters.hosts.ssh_errors import ForwardingForbidden
+from clusters.hosts.ssh_forward import SECONDS as FORWARD_SECONDS
 from clusters.hosts.ssh_forward import forwarder
 from clusters.hosts.ssh_ports import could_listen
 from clusters.hosts.ssh_stream import Conversation, NotBegun, Receipt, begun, environment, for_any_shell
@@ -195,8 +197,8 @@ class SSHMachine(FileVerbs, UnitVerbs):
             said=inert(str(error)) or type(error).__name__,
         )
 
-    def _no_forwarding(self) -> HostError:
-        return HostError(
+    def _no_forwarding(self) -> ForwardingForbidden:
+        return ForwardingForbidden(
             _("The SSH server of %(name)s forbids the forwarding of ports, over which the panel talks to PostgreSQL there."),
             _("Allow it for this login: AllowTcpForwarding and PermitOpen in sshd_config, “restrict” in authorized_keys."),
             name=inert(self.place.name),
@@ -213,6 +215,14 @@ class SSHMachine(FileVerbs, UnitVerbs):
             with contextlib.suppress(*Broken):
                 channel.close()
         return channel is not None
+
+    def forwards(self) -> bool:
+        """Whether this login may have ports forwarded; whether anything listens there is another question."""
+        try:
+            self.reaches("127.0.0.1", self.place.port, FORWARD_SECONDS)
+        except ForwardingForbidden:
+            return False
+        return True
 
     @contextmanager
     def forward(self, address: str, port: int) -> Iterator[tuple[str, int]]:

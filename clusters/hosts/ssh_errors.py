@@ -50,5 +50,9 @@ class LoginRefused(HostError):
         )
 
 
+class ForwardingForbidden(HostError):
+    """The SSH server lets this login run commands and forwards no ports for it."""
+
+
 class ProtocolRefused(HostError):
     """The SSH server knows no protocol that the panel accepts. Nothing secret was sent, and nothing was run."""

@@ -77,6 +77,15 @@ def postgres_found(ctx: Context) -> str:
     return f"{len(found)} found; the newest is {found[0].version}." if found else "None was found."
 
 
+def forwarding_tried(ctx: Context) -> str:
+    """Try whether its SSH forwards ports, over which the panel talks to PostgreSQL"""
+    machine = machine_of(ctx.server)
+    if not isinstance(machine, SSHMachine):
+        return "Not needed: it is this machine."
+    ctx.keep(forwards=machine.forwards())
+    return "It does." if ctx.state["forwards"] else "It forbids it for this login."
+
+
 def facts_recorded(ctx: Context) -> str:
     """Record what was seen"""
     states = {step.name: step.state for step in ctx.job.steps.all()}
@@ -84,6 +93,7 @@ def facts_recorded(ctx: Context) -> str:
         **states["machine_seen"]["facts"],
         **states["tools_found"]["survey"],
         **states["connected"],
+        **states["forwarding_tried"],
         "postgres": states["postgres_found"]["postgres"],
     }
     services.server_record_facts(ctx.server, facts)
@@ -104,7 +114,15 @@ def judged(ctx: Context) -> str:
 
 
 WORKFLOW = Workflow(
-    steps=(Step(connected), Step(machine_seen), Step(tools_found), Step(postgres_found), Step(facts_recorded), Step(judged)),
+    steps=(
+        Step(connected),
+        Step(machine_seen),
+        Step(tools_found),
+        Step(postgres_found),
+        Step(forwarding_tried),
+        Step(facts_recorded),
+        Step(judged),
+    ),
     summary=lambda ctx: f"What was seen of {ctx.server.name} is recorded. " + judgement(ctx.server),
 )
 

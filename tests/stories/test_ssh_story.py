@@ -114,3 +114,11 @@ def test_what_a_server_lacks_is_said_with_its_cure(over_ssh: Stage, sshd: Sshd) 
     failed = stage.run("check_server", server="alpha")
     assert failed.summary == "There is no system user “no-such-user” on alpha."
     assert failed.hint == "Make it, or give the server another system user."
+    Server.objects.filter(pk=stage.server.pk).update(run_as=stage.server.run_as)
+    keys = sshd.directory / "authorized_keys"
+    keys.write_text(f"no-port-forwarding,{keys.read_text()}")
+    close_connections()
+    failed = stage.run("check_server", server="alpha")
+    finding = next(one for one in failed.result["findings"] if one["name"] == "forwarding-forbidden")
+    assert (failed.status, finding["severity"]) == ("failed", "failed")
+    assert "AllowTcpForwarding" in failed.hint
