@@ -29,6 +29,7 @@ from clusters.hosts.ssh import SSHMachine
 from clusters.hosts.ssh_connection import Connection, Place, close_connections, connection_to, offered_host_key
 from clusters.hosts.ssh_errors import HostKeyChanged, HostKeyNotPinned, LoginRefused, ProtocolRefused
 from clusters.hosts.ssh_stream import for_any_shell
+from clusters.hosts.ssh_transport import ASK_SECONDS, DEAD_SECONDS, SILENT_SECONDS
 from clusters.secrets import Secret
 from tests.rounds import rounds
 from tests.sshd import Sshd
@@ -382,7 +383,9 @@ class TestLoss:
             else:
                 proxy.swallows = True
             assert isinstance(asked.ended(), OutcomeUnknown)
-            assert time.monotonic() - began < 10
+            # 8.1 s on a quiet machine; a busy one may hold the threads up, which is no matter of how it is noticed.
+            assert time.monotonic() - began < DEAD_SECONDS
+            assert SILENT_SECONDS + ASK_SECONDS < 10
             (open_directory / "go").touch()
             proxy.close()
 
