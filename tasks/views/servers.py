@@ -26,6 +26,7 @@ SEE_HOST_KEY = "ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub"
 @page("clusters.view_server")
 def server_page(request: HttpRequest, name: str) -> HttpResponseBase:
     server = server_or_404(name)
+    in_containers = server.runtime == Server.Runtime.DOCKER
     instances = Instance.objects.filter(server=server).select_related("cluster").defer(*_CLUSTER_SECRETS).order_by("cluster__name", "name")
     jobs = Job.objects.filter(server=server).defer("plan", "result").order_by("-pk")[:JOBS_SHOWN]
     return render(
@@ -37,12 +38,15 @@ def server_page(request: HttpRequest, name: str) -> HttpResponseBase:
         facts=server.facts,
         disks=[disk_shown(disk) for disk in server.facts.get("disks", ())],
         installed=postgres_installed(server),
+        in_containers=in_containers,
+        programs=_("Image") if in_containers else _("PostgreSQL programs"),
         rows=[(instance, difference(instance)) for instance in instances[:INSTANCES_SHOWN]],
         instances_total=instances.count(),
         acts=server_acts(request.user, server),
         findings=server_findings(server),
         ssh=ssh_shown(server) if server.connection == Server.Connection.SSH else None,
         host_key_changed=bool(server.ssh_host_key) and server.ssh_host_key_offered not in ("", server.ssh_host_key),
+        to_confirm=bool(server.ssh_host_key_offered) and not server.ssh_host_key,  # that is the next thing to do, not another reading
         see_host_key=see_host_key(key_type(server.ssh_host_key_offered)),
         may_change=request.user.has_perm("clusters.change_server"),
         jobs=list(jobs) if request.user.has_perm("tasks.view_job") else None,

@@ -29,6 +29,21 @@ def it_shows_facts_disks_versions_and_instances(get: Get) -> None:
     assert "/node1 5432 Declared primary, but it does not run." in words.replace(" warning ", " ")
 
 
+def it_shows_the_image_where_postgresql_runs_in_containers(get: Get) -> None:
+    alpha = ServerFactory(name="alpha", runtime="docker", run_as="postgres")
+    InstanceFactory(server=alpha, name="node1", port=5432, bindir="", image="postgres:16")
+    page = get("vera", "/servers/alpha/")
+    assert '<td data-label="Image" class="pg-mono pg-break">postgres:16</td>' in page
+    assert "PostgreSQL found" not in text_of(page)
+
+
+def it_leads_to_the_comparison_of_a_host_key_that_was_read(get: Get) -> None:
+    ServerFactory(name="alpha", connection="ssh", ssh_user="root", ssh_host_key_offered="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==")
+    html = get("adam", "/servers/alpha/")
+    assert html.count("pg-button pg-primary") == 1
+    assert 'class="pg-button pg-primary" href="/servers/alpha/host-key/"' in html
+
+
 def it_asks_for_a_look_at_a_server_that_nobody_has_looked_at(get: Get) -> None:
     ServerFactory(name="alpha", facts={}, observed_at=None)
     words = text_of(get("olga", "/servers/alpha/"))
