@@ -11,7 +11,8 @@ from tests.unit.clusters.postgres.cast import alpha_spec, beta_spec
 
 BIN = "/usr/lib/postgresql/16/bin"
 DATA = "/var/lib/pgreplica/orders/{}/volumes/postgres/data"
-UPSTREAM = "host=10.0.0.5 port=5432 user=replicator passfile=/var/lib/pgreplica/orders/beta/secrets/passfile connect_timeout=10"
+NOTICED = "connect_timeout=10 keepalives_idle=10 keepalives_interval=5 keepalives_count=3"
+UPSTREAM = f"host=10.0.0.5 port=5432 user=replicator passfile=/var/lib/pgreplica/orders/beta/secrets/passfile {NOTICED}"
 PSQL = (f"{BIN}/psql", "--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
 
 EXACT = [
