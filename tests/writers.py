@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import psycopg
 
@@ -25,6 +25,7 @@ class Writers:
         self.pause = pause
         self.acknowledged: list[list[int]] = [[] for _ in range(count)]
         self.moments: list[float] = []
+        self.answers: list[tuple[float, str]] = []  # when somebody acknowledged, and who: address:port
         self.ended = threading.Event()
         self.threads = [threading.Thread(target=self._write, args=(writer,), daemon=True) for writer in range(count)]
 
@@ -58,6 +59,10 @@ class Writers:
         moments = sorted(moment for moment in list(self.moments) if moment >= since)
         return max((after - before for before, after in pairwise(moments)), default=0.0)
 
+    def reigns(self) -> list[str]:
+        """Who has acknowledged, one after another. Two at the same time would come again and again, by turns."""
+        return [who for who, _of_it in groupby(who for _at, who in sorted(self.answers))]
+
     def lost(self) -> set[tuple[int, int]]:
         """(writer, number) of each acknowledged row that the cluster does not have. Stops the writing."""
         self.__exit__()
@@ -71,6 +76,7 @@ class Writers:
         while not self.ended.is_set():
             try:
                 with self.session() as session:
+                    who = f"{session.info.host}:{session.info.port}"
                     warned: list[object] = []
                     session.add_notice_handler(warned.append)
                     while not self.ended.is_set():
@@ -79,6 +85,7 @@ class Writers:
                         if not warned:  # a commit whose wait was cancelled is not acknowledged
                             self.acknowledged[writer].append(number)
                             self.moments.append(time.monotonic())
+                            self.answers.append((self.moments[-1], who))
                         warned.clear()
                         time.sleep(self.pause)
             except psycopg.Error:  # the application tries again: that is the gap
