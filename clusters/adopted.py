@@ -6,6 +6,7 @@ taken over every verb that changes something refuses, whatever job it comes from
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final
@@ -19,16 +20,31 @@ from clusters.instances import LOG_TAIL_LINES, Conductor, InstanceHandle, ToolFa
 from clusters.machines import machine_of
 from clusters.models import Instance
 from clusters.postgres import commands, containers, statements
+from clusters.postgres.command import Command
 from clusters.postgres.facts import InstanceFacts, ReplicationRow
+from clusters.postgres.files import File
 from clusters.postgres.layout import Layout
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.statements import Call, Statement
+from clusters.secrets import Secret
 from clusters.sessions import Session
 
 SECONDS: Final = 30.0
 READ_FILE: Final = Statement(
     "read_file", "Read a file of the data directory", "SELECT pg_catalog.pg_read_file({path}, true) AS content", "superuser"
 )
+
+
+#: Old contents keep their owner and mode; a new file is its owner's alone.
+_WRITE: Final = """
+set -e; umask 077
+[ -z "$2" ] || [ -e "$2" ] || cp -p -- "$1" "$2"
+if [ -n "$3" ]; then cat >"$1"; exit; fi
+[ ! -e "$1" ] || cp -p -- "$1" "$1.pgreplica"
+cat >"$1.pgreplica"; mv -- "$1.pgreplica" "$1"
+"""
+_KEEP: Final = 'set -e; umask 077; [ -e "$2" ] || cp -p -- "$1" "$2"'
+_BACK: Final = '[ ! -e "$2" ] || cat <"$2" >"$1"'
 
 
 class OnlyWatched(HostError):
@@ -95,9 +111,9 @@ class AdoptedHandle(InstanceHandle):
 
     def read_text(self, path: str) -> str | None:
         """A file of its data directory, as PostgreSQL itself reads it; the panel has no other file there."""
-        if not path.startswith(f"{self.spec.data_directory}/"):
+        if path != self.layout.hba_file and not path.startswith(f"{self.spec.data_directory}/"):
             return None
-        rows = self.query(Call(READ_FILE, {}, {"path": path}))
+        rows = self._over_socket(Call(READ_FILE, {}, {"path": path}))
         return rows[0]["content"] if rows else None
 
     def free_bytes(self) -> int:
@@ -119,8 +135,20 @@ class AdoptedHandle(InstanceHandle):
         return super().session(database)
 
     def query(self, call: Call) -> list[dict[str, Any]]:
-        """The rows of a statement that only looks. Raises: NotAsked."""
+        """Over its own socket as long as the panel has no role there, and then as that role. Raises: NotAsked."""
+        return self._over_socket(call) if self.instance.cluster.is_watched else super().query(call)
+
+    def _over_socket(self, call: Call) -> list[dict[str, Any]]:
         return ask(self.machine, self.layout.door, call)
+
+    def panel_let_in(self) -> bool:
+        """Whether the panel's role gets in over the network."""
+        try:
+            with super().session() as session:
+                session.execute("SELECT 1")
+                return True
+        except HostError:
+            return False
 
     def superuser_query(self, call: Call) -> list[str]:
         command = self.layout.door.psql(_text(call), call.statement.purpose, call.database)
@@ -134,6 +162,52 @@ class AdoptedHandle(InstanceHandle):
         if not self.may_change:
             raise OnlyWatched(self.spec.name)
         return super()._fence()
+
+    def superuser_run(self, calls: Sequence[Call]) -> None:
+        """Run statements over its own socket, one script for each database, each shown in the log first."""
+        for database in dict.fromkeys(call.database for call in calls):
+            chosen = [call for call in calls if call.database == database]
+            for call in chosen:
+                self._conductor.command(call.display())
+            script = statements.script(*chosen)
+            self._changed(self.layout.door.psql(script, "Change what the log shows", database, changes=True))
+
+    def reload(self) -> None:
+        self.superuser_run([Call(statements.RELOAD, {}, {})])
+
+    def put_file(self, file: File, kept: str = "") -> bool:
+        """Write a file of the instance where its PostgreSQL sees it; False: it was so already.
+
+        One that is mounted by itself is written in place, any other gets a new one in its place. `kept`: where the old one is kept.
+        """
+        diff = file.diff(self.read_text(file.path))
+        if not diff:
+            return False
+        self._conductor.command(diff.rstrip("\n"))
+        in_place = "in place" if file.path == self.layout.hba_file and self.layout.hba_mounted else ""
+        argv = self.layout.door.inside("sh", "-c", _WRITE, "pgreplica", file.path, kept, in_place)
+        self._changed(Command(argv, stdin=Secret(file.content)))
+        return True
+
+    def keep_copy(self, path: str, kept: str) -> None:
+        """A copy of one of its files, unless there is one."""
+        self._conductor.command(f"cp {path} {kept}")
+        self._changed(Command(self.layout.door.inside("sh", "-c", _KEEP, "pgreplica", path, kept)))
+
+    def put_back(self, path: str, kept: str) -> None:
+        """The old content of a file, from the copy that was kept of it; nothing where there is none."""
+        self._conductor.command(f"cat {kept} > {path}")
+        self._changed(Command(self.layout.door.inside("sh", "-c", _BACK, "pgreplica", path, kept)))
+
+    def take_away(self, path: str) -> None:
+        """A file that the panel has put there."""
+        self._conductor.command(f"rm -f {path}")
+        self._changed(Command(self.layout.door.inside("rm", "-f", "--", path)))
+
+    def _changed(self, command: Command) -> None:
+        finished = self.machine.run(command.argv, stdin=command.stdin_bytes(), env=command.env, timeout=SECONDS, fence=self._fence())
+        self._conductor.changed()
+        self._succeeded(finished, _("A change of %(name)s failed: %(error)s"))
 
     def _inside(self, *argv: str) -> Finished:
         return self.machine.run(self.layout.door.inside(*argv), timeout=SECONDS)

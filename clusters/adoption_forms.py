@@ -117,3 +117,16 @@ class AdoptedClusterRequest(ConfirmedClusterRequest):
     def _check(self) -> None:
         if self.target.cluster and self.target.cluster.adopted_at is None:
             self.add_error("cluster", _("The panel has made this cluster itself: there is nothing to take over or to stop watching."))
+
+
+class TakeOverRequest(AdoptedClusterRequest):
+    def _check(self) -> None:
+        super()._check()
+        cluster = self.target.cluster
+        if cluster is None or self.errors:
+            return
+        if not cluster.is_watched:
+            self.add_error("cluster", _("It was taken over already."))
+        if cluster.instances.exclude(layout__way="container").exists():
+            sentence = _("Not every instance runs in a container. Others are watched only, as yet: their files belong to another user.")
+            self.add_error("cluster", sentence)

@@ -5,6 +5,7 @@ What a server answers is hostile: it is bounded before it is read, and every tex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
@@ -24,6 +25,7 @@ from clusters.postgres.found import Found, HbaLine, Mounted, Port, RoleSeen
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.observe import observe_call
 from clusters.postgres.statements import Call
+from clusters.secrets import MASK
 from clusters.selectors import instance_spec
 
 #: Variables of a container whose values are read; all of them are public in the image's description, none is a secret.
@@ -256,7 +258,6 @@ def _around(machine: Machine, argv: Sequence[str]) -> Around:
 
 def _said(row: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `Found` from the answer to `asking.FOUND`."""
-    text = str(row.get("hba_text") or "")[:HBA_TEXT]
     said = tame({key: value for key, value in row.items() if key != "hba_text"})
     return {
         "settings": _strings(said["settings"]),
@@ -264,7 +265,7 @@ def _said(row: Mapping[str, Any]) -> dict[str, Any]:
         "conninfo": _strings(said["conninfo"] or {}),
         "conninfo_password": said["conninfo_password"] is True,
         "hba": tuple(_hba_line(line) for line in said["hba"]),
-        "hba_text": "".join(char for char in text if char in "\n\t" or char.isprintable()),
+        "hba_text": hba_shown(str(row.get("hba_text") or "")),
         "file_errors": tuple(map(str, said["file_errors"])),
         "roles": tuple(
             RoleSeen(str(role["name"]), role["superuser"] is True, role["replication"] is True, str(role["password"]))
@@ -272,6 +273,12 @@ def _said(row: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "databases": tuple((str(name), str(owner)) for name, owner in said["databases"]),
     }
+
+
+def hba_shown(text: str) -> str:
+    """A pg_hba.conf as it may be kept and shown: no password of a directory service, nothing that does not print."""
+    shown = re.sub(r'(ldapbindpasswd|radiussecrets)\s*=\s*("[^"]*"|\S+)', rf"\1={MASK}", text[:HBA_TEXT])
+    return "".join(char for char in shown if char in "\n\t" or char.isprintable())
 
 
 def _hba_line(line: Mapping[str, Any]) -> HbaLine:

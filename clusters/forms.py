@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from clusters import services
-from clusters.adoption_forms import AdoptedClusterRequest, AdoptRequest, DiscoverRequest
+from clusters.adoption_forms import AdoptedClusterRequest, AdoptRequest, DiscoverRequest, TakeOverRequest
 from clusters.copy_forms import PurgeCopyRequest, RejoinRequest, RestoreCopyRequest
 from clusters.form_base import (
     ClusterRequest,
@@ -264,6 +264,7 @@ REQUEST_FORMS: Final[dict[str, type[RequestForm]]] = {
     "read_host_key": SshServerRequest,
     "discover": DiscoverRequest,
     "adopt_cluster": AdoptRequest,
+    "take_over": TakeOverRequest,
     "forget_cluster": AdoptedClusterRequest,
     "create_cluster": CreateClusterRequest,
     "add_standby": AddStandbyRequest,

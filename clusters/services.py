@@ -20,7 +20,7 @@ from clusters.models import Cluster, Discovery, Instance, KeptCopy, ReplicationP
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, image_choose, port_choose
 from clusters.postgres.found import Found, Group, Tie
-from clusters.postgres.layout import layout_of
+from clusters.postgres.layout import Layout, layout_of
 from clusters.postgres.names import slot_name
 from clusters.secrets import Secret
 from clusters.ssh_keys import KeyPair
@@ -208,6 +208,10 @@ def discovery_record(job_id: int, servers: Mapping[str, list[str]], found: Itera
     return Discovery.objects.update_or_create(job_id=job_id, defaults=values)[0]
 
 
+#: Not the usual name: in a cluster that somebody else has made a role of that name may be in use, with a password of its own.
+ADOPTED_REPLICATION_ROLE = "pgreplica_replicator"
+
+
 def cluster_adopt(group: Group, servers: Mapping[str, Server], *, name: str, database: str) -> Cluster:
     """A planned cluster of what was found, as it is: its own roles and passwords stay unknown. `servers`: by their names.
 
@@ -223,6 +227,7 @@ def cluster_adopt(group: Group, servers: Mapping[str, Server], *, name: str, dat
         owner_password=Secret(""),
         replication_password=Secret.generate(),
         panel_password=Secret.generate(),
+        replication_role=ADOPTED_REPLICATION_ROLE,
         system_identifier=group.system_identifier,
         adopted_at=timezone.now(),
     )
@@ -235,6 +240,19 @@ def cluster_adopt(group: Group, servers: Mapping[str, Server], *, name: str, dat
         for tie in group.ties:
             _created(ReplicationPair(upstream=rows[tie.upstream.label], standby=rows[tie.standby.label], slot=tie.slot))
     return cluster
+
+
+def layout_record(instance: Instance, layout: Layout) -> Instance:
+    """Where an adopted instance lies, as it was seen last."""
+    return _set(instance, layout=layout.as_row())
+
+
+def cluster_record_taken_over(cluster: Cluster) -> Cluster:
+    """Every standby of an adopted cluster was seen to use the slot that has its name: the panel may act on it from now on."""
+    with transaction.atomic():
+        for pair in ReplicationPair.objects.filter(standby__cluster=cluster).select_related("standby"):
+            _set(pair, slot=slot_name(cluster.name, pair.standby.name))
+        return _set(cluster, taken_over_at=cluster.taken_over_at or timezone.now())
 
 
 def _adopted(cluster: Cluster, server: Server, name: str, found: Found, tie: Tie | None) -> Instance:

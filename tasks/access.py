@@ -25,7 +25,7 @@ VIEW: Final = frozenset(
     for model in models
 )
 #: Kinds of jobs that an administrator alone may request.
-ADMINISTRATORS_KINDS: Final = frozenset({"remove_cluster", "purge_copy", "adopt_cluster", "forget_cluster"})
+ADMINISTRATORS_KINDS: Final = frozenset({"remove_cluster", "purge_copy", "adopt_cluster", "take_over", "forget_cluster"})
 
 _OPERATE = frozenset(kind.permission for kind in KINDS.values() if kind.name not in ADMINISTRATORS_KINDS)
 _ADMINISTER = (

@@ -21,6 +21,7 @@ from clusters.postgres.facts import Unreadable
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.observe import SETTINGS
 from clusters.postgres.statements import Call, Statement
+from clusters.secrets import Secret
 
 SECONDS: Final = 15
 #: No statement of a look changes anything, whatever it says; none holds anybody up for long.
@@ -100,7 +101,7 @@ class Door:
         words = [f"--env={name}={value}" for name, value in {**ENGLISH, **(env or {})}.items()]
         return ("docker", "exec", "--interactive", f"--user={self.user}", *words, self.container, *argv)
 
-    def psql(self, script: str, purpose: str, database: str = SUPERUSER, *, changes: bool = False) -> Command:
+    def psql(self, script: str | Secret, purpose: str, database: str = SUPERUSER, *, changes: bool = False) -> Command:
         """A script on standard input; what it prints are values, one a line. Unless it `changes`, it cannot change anything."""
         env = {} if changes else {"PGOPTIONS": READ_ONLY}
         where = (f"--host={self.socket}", f"--port={self.port}", f"--username={self.superuser}", f"--dbname={database}")

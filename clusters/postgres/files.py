@@ -13,6 +13,10 @@ from clusters.postgres.settings import PARITY
 from clusters.postgres.spec import InstanceSpec
 from clusters.secrets import MASK, Secret
 
+#: Around what the panel adds to a pg_hba.conf that is not its own.
+ADMITTED: Final = "# pgreplica-admin begins: it stands first, since the first line that fits decides"
+ADMITTED_END: Final = "# pgreplica-admin ends"
+
 
 @dataclass(frozen=True)
 class File:
@@ -228,15 +232,27 @@ def render_pg_hba(spec: InstanceSpec) -> File:
 
 
 def _admitted(spec: InstanceSpec) -> Iterator[tuple[str, list[str]]]:
+    yield "The superuser, over the socket of this machine only", [f"local  all  {hba_token(SUPERUSER)}  scram-sha-256"]
+    yield from _panel_admitted(spec)
+    if spec.client_networks:
+        yield "Applications", _entries(hba_token(spec.database), spec.owner_role, [_network(network) for network in spec.client_networks])
+
+
+def _panel_admitted(spec: InstanceSpec) -> Iterator[tuple[str, list[str]]]:
     here = hba_address(spec.address)
     peers = sorted({hba_address(member.address) for member in (*spec.members, spec.member)})
     panel = list(dict.fromkeys([*map(_network, spec.panel_networks), here]))
-    yield "The superuser, over the socket of this machine only", [f"local  all  {hba_token(SUPERUSER)}  scram-sha-256"]
     yield "The panel, also when it comes through this server", _entries(hba_token(SUPERUSER), spec.panel_role, panel)
     yield "The members of the cluster, this one too: streaming and base backups", _entries("replication", spec.replication_role, peers)
     yield "The same for pg_rewind, which needs an ordinary database", _entries(hba_token(SUPERUSER), spec.replication_role, peers)
-    if spec.client_networks:
-        yield "Applications", _entries(hba_token(spec.database), spec.owner_role, [_network(network) for network in spec.client_networks])
+
+
+def admitted_too(spec: InstanceSpec, text: str) -> str:
+    """Somebody else's pg_hba.conf with the panel and the members admitted by its first lines. May be made of its own outcome."""
+    before, begin, after = text.partition(f"{ADMITTED}\n")
+    rest = before + after.partition(f"{ADMITTED_END}\n")[2] if begin else text
+    lines = [line for title, entries in _panel_admitted(spec) for line in (f"# {title}", *entries)]
+    return "\n".join([ADMITTED, *lines, ADMITTED_END, rest])
 
 
 def _network(network: str) -> str:

@@ -25,6 +25,8 @@ class Layout:
     data_source: str
     config_file: str
     hba_file: str
+    hba_text: str  # as it was seen last, without secrets: what a plan is made from
+    hba_source: str  # on its server, where it lies there
     hba_mounted: bool  # as a single file: a new one in its place would not be seen
     image_id: str
     compose_directory: str
@@ -58,6 +60,8 @@ def layout_of(found: Found, tie: Tie | None) -> Layout:
         data_source=found.outside(found.data_directory),
         config_file=found.config_file,
         hba_file=found.hba_file,
+        hba_text=found.hba_text,
+        hba_source=found.outside(found.hba_file),
         hba_mounted=found.mounted_at(found.hba_file) is not None,
         image_id=found.image_id,
         compose_directory=found.compose_directory,

@@ -143,6 +143,8 @@ class InstanceSpec:
     @property
     def passfile(self) -> str:
         """The replication role's password for every member (libpq password file)."""
+        if self.adopted_data:  # the one place that a container which somebody else has made keeps
+            return f"{self.adopted_data}/pgreplica.passfile"
         return f"{self.secrets_directory}/passfile"
 
     @property
@@ -220,7 +222,7 @@ class InstanceSpec:
 
     def seen(self, path: str) -> str:
         """A path of the instance as its serving PostgreSQL sees it; one-shot programs see the server's own paths."""
-        if self.container is None:
+        if self.container is None or self.adopted_data:
             return path
         for outside, within in (
             (self.data_directory, "/var/lib/postgresql/data"),

@@ -161,19 +161,17 @@ GRANT_EPOCHS: Final = Statement(
 
 def role_calls(spec: InstanceSpec, owner: Secret, replication: Secret, panel: Secret) -> list[Call]:
     """The three roles with their passwords (given in clear, stored as SCRAM verifiers). May be run again."""
-    roles = (
-        (ALTER_OWNER_ROLE, spec.owner_role, owner),
-        (ALTER_REPLICATION_ROLE, spec.replication_role, replication),
-        (ALTER_PANEL_ROLE, spec.panel_role, panel),
-    )
-    return [
-        call
-        for alter, role, password in roles
-        for call in (
-            Call(CREATE_ROLE, {}, {"name": role}),
-            Call(alter, {"role": role}, {"verifier": scram.verifier(password)}),
-        )
-    ]
+    return [*_role_calls(ALTER_OWNER_ROLE, spec.owner_role, owner), *panel_role_calls(spec, replication, panel)]
+
+
+def panel_role_calls(spec: InstanceSpec, replication: Secret, panel: Secret) -> list[Call]:
+    """The two of them that are the panel's own."""
+    roles = ((ALTER_REPLICATION_ROLE, spec.replication_role, replication), (ALTER_PANEL_ROLE, spec.panel_role, panel))
+    return [call for role in roles for call in _role_calls(*role)]
+
+
+def _role_calls(alter: Statement, role: str, password: Secret) -> list[Call]:
+    return [Call(CREATE_ROLE, {}, {"name": role}), Call(alter, {"role": role}, {"verifier": scram.verifier(password)})]
 
 
 def grant_calls(spec: InstanceSpec) -> list[Call]:
@@ -194,10 +192,15 @@ def database_calls(spec: InstanceSpec) -> list[Call]:
 
 def schema_calls(spec: InstanceSpec) -> list[Call]:
     """The panel's schema and its marker table, in the database `postgres`. May be run again."""
-    panel = {"panel_role": spec.panel_role}
     public = [Call(OWN_PUBLIC_SCHEMA, {}, {})] if spec.major < 15 else []
+    return [*public, *panel_schema_calls(spec)]
+
+
+def panel_schema_calls(spec: InstanceSpec) -> list[Call]:
+    """The same without a change to what is not the panel's."""
+    panel = {"panel_role": spec.panel_role}
     epochs = Call(GRANT_EPOCHS, {"replication_role": spec.replication_role}, {})
-    return [*public, Call(CREATE_SCHEMA, panel, {}), Call(CREATE_MARKER_TABLE, {}, {}), Call(OWN_MARKER_TABLE, panel, {}), epochs]
+    return [Call(CREATE_SCHEMA, panel, {}), Call(CREATE_MARKER_TABLE, {}, {}), Call(OWN_MARKER_TABLE, panel, {}), epochs]
 
 
 OBJECTS: Final = Statement(
@@ -320,4 +323,25 @@ DROP_SLOT_IF_FREE: Final = Statement(
     "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot} AND NOT active",
     "superuser",
 )
+# -- Taking over what somebody else has made (superuser, over the socket) --------------------------------------------------
+
+FOLLOW_BY: Final = Statement(
+    "follow_by", "Say how the standby reaches its upstream", "ALTER SYSTEM SET primary_conninfo = {conninfo}", "superuser"
+)
+FOLLOW_THROUGH: Final = Statement(
+    "follow_through", "Say through which slot the standby reads", "ALTER SYSTEM SET primary_slot_name = {slot}", "superuser"
+)
+CAP_SLOTS: Final = Statement(
+    "cap_slots", "Keep a slot from filling the disk", "ALTER SYSTEM SET max_slot_wal_keep_size = {size}", "superuser"
+)
+UNCAP_SLOTS: Final = Statement(
+    "uncap_slots", "Take the limit of slots away again", "ALTER SYSTEM RESET max_slot_wal_keep_size", "superuser"
+)
+SHUT_ROLE_OUT: Final = Statement(
+    "shut_role_out",
+    "Let the role log in no more, where there is one",
+    "SELECT format('ALTER ROLE %I NOLOGIN', {name}) WHERE EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) \\gexec",
+    "superuser",
+)
+
 DROP_SLOT: Final = Statement("drop_slot", "Drop the standby's slot", "DROP_REPLICATION_SLOT {slot}", "replication")

@@ -17,6 +17,7 @@ router = Router(tags=["adoption"])
 
 Discover = body_of("Discover", REQUEST_FORMS["discover"])
 Adopt = body_of("Adopt", REQUEST_FORMS["adopt_cluster"], without=("discovery",), **PLAN_HASH)
+TakeOver = body_of("TakeOver", REQUEST_FORMS["take_over"], without=("cluster",), **PLAN_HASH)
 Forget = body_of("Forget", REQUEST_FORMS["forget_cluster"], without=("cluster",), **PLAN_HASH)
 
 
@@ -42,6 +43,18 @@ def adopt(
 ) -> Any:
     """Put a cluster that was found under watch. Nothing on its servers is changed."""
     return requested(request, response, "adopt_cluster", given(body) | {"discovery": number}, key)
+
+
+@router.post("/clusters/{name}/take-over", auth=needs("tasks.run_take_over"), response={202: JobShown})
+def take_over(
+    request: HttpRequest,
+    response: HttpResponse,
+    name: str,
+    body: TakeOver,  # type: ignore[valid-type]
+    key: IdempotencyKey = None,
+) -> Any:
+    """Give the panel roles in an adopted cluster, and each standby a slot and a name; nothing restarts. `confirm` is its name once more."""
+    return requested(request, response, "take_over", body, key, cluster=cluster_get(name))
 
 
 @router.post("/clusters/{name}/forget", auth=needs("tasks.run_forget_cluster"), response={202: JobShown})

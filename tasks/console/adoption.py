@@ -19,12 +19,17 @@ class AdoptionVerbs(RequestCommand):
         adopt.add_argument("--discovery", required=True, help="the number of the job that found it")
         adopt.add_argument("--system-identifier", help="which one, where that job found several")
         adopt.add_argument("--database", help="the application's; else the largest")
+        take = self.asks(self.verb(parsers, "take-over", "Let the panel act on an adopted cluster; nothing restarts."), confirm=True)
+        take.add_argument("name")
         forget = self.asks(self.verb(parsers, "forget", "Stop watching an adopted cluster; it runs on as it does."), confirm=True)
         forget.add_argument("name")
 
     def verb_adopt(self, options: dict[str, Any]) -> None:
         data = {field: options[field] for field in ("name", "discovery", "system_identifier", "database")}
         self.request(options, "adopt_cluster", data | {"system_identifier": options["system_identifier"] or _only(options["discovery"])})
+
+    def verb_take_over(self, options: dict[str, Any]) -> None:
+        self.request(options, "take_over", {"cluster": options["name"]}, target=options["name"])
 
     def verb_forget(self, options: dict[str, Any]) -> None:
         self.request(options, "forget_cluster", {"cluster": options["name"]}, target=options["name"])

@@ -31,6 +31,7 @@ ICONS: Final = {
     "read_host_key": "fingerprint",
     "discover": "travel_explore",
     "adopt_cluster": "visibility",
+    "take_over": "manage_accounts",
     "forget_cluster": "visibility_off",
     "create_cluster": "add",
     "add_standby": "library_add",
@@ -66,6 +67,10 @@ CONSEQUENCES: Final[dict[str, str | Promise]] = {
     "remove_cluster": gettext_lazy(
         "Every instance is stopped, and nobody can use the cluster any more. The data directories are put aside, not deleted."
     ),
+    "take_over": gettext_lazy(
+        "The panel gets roles and lines in pg_hba.conf; each standby follows through a slot of its own, with a new connection of its "
+        "receiver. Nothing restarts, and nobody's session is cut."
+    ),
     "forget_cluster": gettext_lazy("Nobody is told any more when it stops replicating. It runs on as it does now."),
     "remove_standby": gettext_lazy("The standby is stopped and its slot is dropped. Its data directory is put aside, not deleted."),
     "rejoin": gettext_lazy("It is stopped. Writes that only it has are listed, and are gone from the cluster then; its old data is kept."),
@@ -78,9 +83,9 @@ CONSEQUENCES: Final[dict[str, str | Promise]] = {
         "WAL that the slot kept is removed at the next checkpoint. Whoever read through it may have to be cloned again."
     ),
 }
-CLUSTER_ACTS: Final = ("switchover", "failover", "add_standby", "verify", "set_sync", "remove_cluster", "forget_cluster")
+CLUSTER_ACTS: Final = ("switchover", "failover", "add_standby", "verify", "set_sync", "remove_cluster", "take_over", "forget_cluster")
 #: Only for clusters that the panel has not made.
-OF_ADOPTED: Final = ("forget_cluster",)
+OF_ADOPTED: Final = ("take_over", "forget_cluster")
 INSTANCE_ACTS: Final = ("start_instance", "stop_instance", "restart_instance", "rejoin", "promote", "create_slot", "remove_standby")
 _RUNNING: Final = (Instance.Observed.PRIMARY, Instance.Observed.STANDBY)
 
@@ -181,6 +186,7 @@ def _unpinned(server: Server) -> str:
 
 def cluster_acts(user: Any, cluster: Cluster, holder: Job | None) -> list[Act]:
     kinds = [KINDS[name] for name in CLUSTER_ACTS if bool(cluster.adopted_at) or name not in OF_ADOPTED]
+    kinds = [kind for kind in kinds if kind.name != "take_over" or cluster.is_watched]
     kinds = [kind for kind in kinds if not adopted_reason(kind, cluster)]  # the page says in one sentence what is left out
     return [
         Act(

@@ -102,6 +102,8 @@ def _stop_again(ctx: Context, handle: InstanceHandle) -> None:
 
 def logins_seen(ctx: Context) -> str:
     """Try the logins that a change of the primary would need"""
+    if ctx.cluster.adopted_at:
+        return "The cluster was adopted: the panel does not change its primary."
     if _is_standing(ctx):
         return "Left to a look that a person asks for."
     rows = [row for row in _instances(ctx) if row.quarantined_at is None]
@@ -128,6 +130,9 @@ def _is_standing(ctx: Context) -> bool:
 
 def row_sent(ctx: Context) -> str:
     """Write a marker row on the primary"""
+    if ctx.cluster.is_watched:
+        ctx.keep(marker="not_tried", token=None)
+        return "The cluster is only watched: no row is written."
     primary = ctx.handle(ctx.cluster.instances.select_related("server", "cluster").get(role=Instance.Role.PRIMARY))
     try:
         token = marker_write(ctx, primary)
@@ -183,7 +188,7 @@ def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
     if request.cluster is None:
         raise LookupError("this plan needs a cluster")
     rows = list(request.cluster.instances.filter(lifecycle=Lifecycle.READY).select_related("server", "cluster").order_by("role", "name"))
-    specs = [instance_spec(row) for row in rows]
+    specs = [] if request.cluster.is_watched else [instance_spec(row) for row in rows]
     return [item for spec in specs[1:] for item in marker_plan(specs[0], spec, request.cluster.epoch)]
 
 

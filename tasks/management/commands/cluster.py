@@ -25,7 +25,7 @@ ACTS = {"start": "start_instance", "stop": "stop_instance", "restart": "restart_
 class Command(PromotionVerbs, CopyVerbs, AdoptionVerbs):
     help = (
         "Clusters: list, show, board, create, add-standby, remove-standby, start, stop, restart, switchover, failover, promote, rejoin, "
-        "copies, restore-copy, purge-copy, verify, set-sync, slots, create-slot, drop-slot, remove, adopt, forget, dsn, psql."
+        "copies, restore-copy, purge-copy, verify, set-sync, slots, create-slot, drop-slot, remove, adopt, take-over, forget, dsn, psql."
     )
 
     def verbs(self, parsers: Any) -> None:

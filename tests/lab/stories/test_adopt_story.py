@@ -7,10 +7,13 @@ import pytest
 from clusters.adoption_report import discovery_get, discovery_show
 from clusters.models import Cluster, Discovery, ReplicationPair, Verification
 from tasks.services import RequestRefused
+from tasks.workflows import take_over
+from tasks.workflows.step import StepFailed
 from tests.lab.server import LabServer
 from tests.lab.stories.manual_pair import PLACE, PRIMARY, REPLICATION_PASSWORD, STANDBY, SUPERUSER_PASSWORD, ask, made_by_hand
 from tests.lab.stories.stage import LabStage
 from tests.stage import log_of
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.needs("lab")
 
@@ -27,7 +30,7 @@ STANDBY_MISTAKES = {
 }
 
 
-def it_adopts_the_pair_of_the_manual_without_a_restart(lab_stage: LabStage) -> None:
+def it_adopts_the_pair_of_the_manual_without_a_restart(lab_stage: LabStage, monkeypatch: pytest.MonkeyPatch) -> None:
     alpha, beta = lab_stage.lab["alpha"], lab_stage.lab["beta"]
     made_by_hand(alpha, beta)
     before = _untouched(alpha, beta)
@@ -51,6 +54,44 @@ def it_adopts_the_pair_of_the_manual_without_a_restart(lab_stage: LabStage) -> N
         lab_stage.request("stop_instance", cluster="shop", instance="node1", confirm="node1")
     assert _untouched(alpha, beta) == before
 
+    with monkeypatch.context() as patched:
+        patched.setattr(take_over, "streaming_awaited", _fails)
+        failed = lab_stage.run("take_over", cluster="shop", confirm="shop")
+    assert (failed.status, failed.summary.startswith("It does not stream")) == ("failed", True), log_of(failed)
+    wait_until(
+        lambda: ask(alpha, PRIMARY, "SELECT usename || state FROM pg_stat_replication") == "usuario_replicacaostreaming", "as before"
+    )
+    assert ask(alpha, PRIMARY, "SELECT slot_name FROM pg_replication_slots") == "replication_slot"
+    assert _untouched(alpha, beta) == before
+
+    job = lab_stage.done("take_over", cluster="shop", confirm="shop")
+    assert _untouched(alpha, beta, files=False) == _without_files(before)
+    assert SUPERUSER_PASSWORD not in (told := log_of(job) + str(job.plan))
+    assert REPLICATION_PASSWORD not in told
+    diffs = [item["diff"] for step in job.plan for item in step["items"] if item["type"] == "file"]
+    assert sum("+host  replication" in diff for diff in diffs) == 2
+    assert ask(alpha, PRIMARY, "SELECT slot_name FROM pg_replication_slots WHERE active") == "pgr_shop_node2"
+    assert ask(alpha, PRIMARY, "SELECT usename, application_name FROM pg_stat_replication") == "pgreplica_replicator|node2"
+    written = beta.docker("exec", STANDBY, "sh", "-c", "cat /var/lib/postgresql/data/postgresql.auto.conf*").stdout
+    assert REPLICATION_PASSWORD not in written
+    kept = f"/var/lib/postgresql/data/pg_hba.conf.before-{job.pk}"
+    assert "172.0.0.0/8" in alpha.docker("exec", PRIMARY, "cat", kept).stdout
+
+    verified = lab_stage.done("verify", cluster="shop")
+    assert _findings() == {"rewind_impossible"}, log_of(verified)
+    again = lab_stage.done("discover")
+    left = _mistakes(again.pk)
+    assert STANDBY_MISTAKES - left[STANDBY] == {"password_in_settings", "follows_without_slot", "name_not_its_own", "slot_uncapped"}
+    assert PRIMARY_MISTAKES - left[PRIMARY] == {"slot_uncapped"}
+    lab_stage.done("drop_slot", cluster="shop", instance="node1", slot="replication_slot", confirm="replication_slot")
+    lab_stage.done("forget_cluster", cluster="shop", confirm="shop")
+    assert ask(alpha, PRIMARY, "SELECT state FROM pg_stat_replication") == "streaming"
+    assert _untouched(alpha, beta, files=False) == _without_files(before)
+
+
+def _fails(*_given: object) -> str:
+    raise StepFailed("It does not stream.", "See why.")
+
 
 def _mistakes(job: int) -> dict[str, set[str]]:
     (group,) = discovery_show(discovery_get(job))["clusters"]
@@ -67,9 +108,14 @@ def _holds_no_secret(job: int) -> None:
     assert REPLICATION_PASSWORD not in kept
 
 
-def _untouched(*servers: LabServer) -> list[str]:
+def _untouched(*servers: LabServer, files: bool = True) -> list[str]:
     """Since when containers and servers run, under which number, and what is in the files that people have written."""
-    return [line for server in servers for line in _state_of(server)]
+    found = [line for server in servers for line in _state_of(server)]
+    return found if files else _without_files(found)
+
+
+def _without_files(found: list[str]) -> list[str]:
+    return [line for number, line in enumerate(found) if number % 4 < 2]
 
 
 def _state_of(server: LabServer) -> list[str]:

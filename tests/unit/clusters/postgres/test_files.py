@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusters.postgres import files
-from clusters.postgres.files import DEFAULTS, File
+from clusters.postgres.files import ADMITTED, ADMITTED_END, DEFAULTS, File, admitted_too
 from clusters.secrets import Secret
 from tests.unit.clusters.postgres.cast import ALPHA, REPLICATION_PASSWORD, alpha_spec, beta_spec, data
 
@@ -103,3 +103,14 @@ def it_shows_of_a_secret_only_that_it_changes():
     assert file.diff("old secret") == ""
     assert file.diff("another") == file.diff(None) == "/s: a secret, not shown\n"
     assert repr(file) == "File(path='/s', content='********', mode=0o600, secret=True)"
+
+
+def it_admits_the_panel_before_what_somebody_else_has_written() -> None:
+    theirs = "local all all trust\nhost all all 172.0.0.0/8 trust\n"
+    spec = beta_spec()
+    once = admitted_too(spec, theirs)
+    assert once.endswith(f"{ADMITTED_END}\n{theirs}")
+    assert once.startswith(ADMITTED)
+    assert 'host  replication  "replicator"  "10.0.0.5/32"  scram-sha-256' in once.splitlines()
+    assert 'host  "postgres"  "pgreplica_panel"  "2001:db8::6/128"  scram-sha-256' in once.splitlines()
+    assert admitted_too(spec, once) == once
