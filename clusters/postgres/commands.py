@@ -230,21 +230,27 @@ def pg_rewind(spec: InstanceSpec, dry_run: bool = False) -> Command:
     )
 
 
-def pg_waldump(spec: InstanceSpec, timeline: int, start: str, end: str | None = None, wal_directory: str = "") -> Command:
+#: A server that lost power may leave a file that was made for later and is all zeros. pg_waldump reads the size of WAL files from
+#: whichever it finds first, and gives up on such a one; so it gets to see the others only.
+_WALDUMP: Final = (
+    'seen=$(mktemp -d) || exit 125; program=$1 wal=$2; shift 2; for each in "$wal"/[0-9A-F][0-9A-F][0-9A-F][0-9A-F]*; do '
+    '[ "$(head -c 32 "$each" | tr -d "\\000" | wc -c)" -eq 0 ] || ln -s "$each" "$seen"; done; '
+    '"$program" --path="$seen" "$@"; status=$?; rm -rf "$seen"; exit "$status"'
+)
+
+
+def pg_waldump(spec: InstanceSpec, timeline: int, start: str, end: str | None = None) -> Command:
     """Prints every record of the instance's own WAL from `start` on; `waldump.lost_writes` reads it.
 
     It ends with an error where the WAL ends: that is how the end is found.
     """
+    wal, limits = f"{spec.data_directory}/pg_wal", (f"--timeline={timeline}", f"--start={start}", *((f"--end={end}",) if end else ()))
+    name = "pg_waldump" if spec.container else f"{spec.bindir}/pg_waldump"
+    words = ("-c", _WALDUMP, "pgreplica", name, wal, *limits)
     return Command(
-        program(
-            spec,
-            "pg_waldump",
-            f"--path={wal_directory or spec.data_directory + '/pg_wal'}",
-            f"--timeline={timeline}",
-            f"--start={start}",
-            *((f"--end={end}",) if end else ()),
-        ),
+        containers.one_shot(spec, "sh", *words) if spec.container else ("sh", *words),
         purpose=f"Read the WAL of {spec.name} from {start} on",
+        by_hand=shlex.join(program(spec, "pg_waldump", f"--path={wal}", *limits)),
     )
 
 

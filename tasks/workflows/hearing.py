@@ -9,15 +9,15 @@ from typing import Final
 from clusters.hosts.machine import HostError
 from clusters.instances import InstanceHandle
 from clusters.models import Instance
-from clusters.postgres.facts import ReceiverRow
+from clusters.postgres.facts import Lsn, ReceiverRow
 from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts
 from clusters.postgres.statements import IN_RECOVERY, Call
 from tasks.context import Context
 from tasks.workflows.observing import instance_observed
 
 REACH_SECONDS: Final = 1.5
-#: Two looks at one message, by the same clock, differ by less.
-SAME_MESSAGE_SECONDS: Final = 0.01
+#: One message, seen in two looks by the same clock: a loaded server reads its clock at different moments of a look.
+SAME_MESSAGE_SECONDS: Final = 3.0
 
 
 @dataclass
@@ -27,7 +27,8 @@ class Hearing:
     """
 
     old: InstanceHandle
-    messages: dict[str, float] = field(default_factory=dict)  # standby -> when it had heard last, at the first look, by its own clock
+    # Standby -> when it had heard last, by its own clock, and how far it and its upstream were known to be, at the first look.
+    first: dict[str, tuple[float, Lsn | None, Lsn | None]] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
     connected: set[str] = field(default_factory=set)  # with a WAL receiver that streams, at the last look
 
@@ -68,9 +69,10 @@ class Hearing:
         return []
 
     def _news(self, name: str, receiver: ReceiverRow, observed_at: float) -> bool:
-        """Whether a message has come since the first look."""
+        """Whether anything has come since the first look."""
         message = observed_at - (receiver.message_age_seconds or 0)
-        return message > self.messages.setdefault(name, message) + SAME_MESSAGE_SECONDS
+        before = self.first.setdefault(name, (message, receiver.flush_lsn, receiver.upstream_lsn))
+        return message > before[0] + SAME_MESSAGE_SECONDS or (receiver.flush_lsn, receiver.upstream_lsn) != before[1:]
 
     def _reached(self, ctx: Context, standby: InstanceHandle) -> bool:
         """Where it cannot be tried, the connection that is there counts."""

@@ -49,6 +49,9 @@ from tasks.workflows.succession import cluster_verified, slots_tidied, slots_tid
 STOP_SECONDS: Final = 30  # unless the request says otherwise
 PROOF_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 0.002
+#: Nobody can write meanwhile, so a candidate that has died must be taken for dead soon.
+CUTS: Final = 3
+CUT_SECONDS: Final = 0.2
 LAG_BYTES: Final = 1024 * 1024
 LAG_SECONDS: Final = 30.0
 #: A checkpoint that took longer has left much to write again: one more makes the stop short.
@@ -177,7 +180,7 @@ def _proven(name: str, control: ControlData, candidate: KeptSession) -> Lsn:
     """
     end = time.monotonic() + PROOF_SECONDS
     while True:
-        row = candidate.ask(Call(POSITIONS, {}, {}))[0]
+        row = _positions(candidate)
         replayed = Lsn.parse(row["replayed"]) if row["replayed"] else Lsn(0)
         if replayed > control.checkpoint_lsn:
             return replayed
@@ -188,6 +191,16 @@ def _proven(name: str, control: ControlData, candidate: KeptSession) -> Lsn:
                 "Find out why the candidate does not receive or replay (its log, pg_stat_wal_receiver), then ask again.",
             )
         time.sleep(LOOK_SECONDS)
+
+
+def _positions(candidate: KeptSession) -> dict[str, Any]:
+    """A session that was cut at this moment says nothing about the candidate: it is asked again over a new one, but not for long."""
+    for _cut in range(CUTS):
+        try:
+            return candidate.ask(Call(POSITIONS, {}, {}))[0]
+        except InstanceUnreachable:
+            time.sleep(CUT_SECONDS)
+    return candidate.ask(Call(POSITIONS, {}, {}))[0]
 
 
 def _nobody_was_promoted(ctx: Context) -> None:

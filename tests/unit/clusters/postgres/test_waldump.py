@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from clusters.postgres.commands import pg_waldump
 from clusters.postgres.facts import Lsn
 from clusters.postgres.waldump import FILTER, NAMED, LostWrites, Relation, WalReader, record_end
-from tests.unit.clusters.postgres.cast import data
+from tests.unit.clusters.postgres.cast import alpha_spec, data
 
 MB = 1024 * 1024
 #: As PostgreSQL 15 prints it.
@@ -103,3 +106,18 @@ def it_cuts_a_line_of_many_megabytes_and_still_knows_where_the_wal_ends() -> Non
     for each in kept.splitlines():
         reader.take(each)
     assert reader.end == Lsn.parse("0/03000088")
+
+
+def it_does_not_show_pg_waldump_a_file_that_was_never_written_to(tmp_path: Path) -> None:
+    """A server that lost power leaves files that it had made for later; pg_waldump takes the size of WAL files from any it finds."""
+    spec = replace(alpha_spec(), base_directory=str(tmp_path / "base"), bindir=str(tmp_path))
+    program = tmp_path / "pg_waldump"
+    program.write_text('#!/bin/sh\nls "${1#--path=}"\nshift\necho "$@"\nexit 3\n')
+    program.chmod(0o755)
+    wal = Path(spec.data_directory, "pg_wal")
+    wal.mkdir(parents=True)
+    (wal / "000000040000000000000003").write_bytes(b"\x13\xd1" + bytes(8190))
+    (wal / "000000040000000000000004").write_bytes(bytes(8192))
+    done = subprocess.run(pg_waldump(spec, 4, "0/3CE3808").argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (3, ["000000040000000000000003", "--timeline=4", "--start=0/3CE3808"])
+    assert f"--path={wal}" in pg_waldump(spec, 4, "0/3CE3808").display()
