@@ -10,10 +10,10 @@ from tests.lab.commands import LabError, run
 from tests.lab.image.layer import Layer
 
 PROGRAMS = """
-    awk basename bash cat chgrp chmod chown cksum cmp cp cut dash date dd df diff dirname du env expr fallocate false find free getent grep
-    gunzip gzip head hostname id install ionice kill ldd ln locale ls mawk md5sum mkdir mktemp mount mv nice nohup nproc numfmt od pgrep
-    pkill printenv printf ps pwd readlink realpath rm rmdir sed seq setpriv sh sha256sum sleep sort stat stdbuf sync tail tar tee test
-    timeout top touch tr true truncate umount uname uniq uptime wc which whoami xargs xz yes zcat [
+    awk basename bash cat chgrp chmod chown cksum cmp cp cut dash date dd df diff dirname du env expr fallocate false find free getconf
+    getent grep gunzip gzip head hostname id install ionice kill ldd ln locale ls mawk md5sum mkdir mktemp mount mv nice nohup nproc numfmt
+    od pgrep pkill printenv printf ps pwd readlink realpath rm rmdir sed seq setpriv sh sha256sum sleep sort stat stdbuf sync tail tar tee
+    test timeout top touch tr true truncate umount uname uniq uptime wc which whoami xargs xz yes zcat [
 """
 EMPTY = ("dev", "etc", "home", "mnt", "opt", "proc", "run", "srv", "sys", "usr/sbin", "var/log", "docker-entrypoint-initdb.d")
 ACCOUNTS = {
