@@ -222,7 +222,15 @@ class InstanceHandle:
 
     def read_lines(self, command: Command, take: Callable[[str], None]) -> None:
         """Run a program that only reads and may print much; each line goes to `take`. Raises: ToolFailed, what `take` raises."""
-        finished = self.machine.run(command.argv, env=command.env, timeout=LONG_SECONDS, on_line=take)
+        last = [""]
+
+        def taken(line: str) -> None:
+            last[0] = line.strip() or last[0]
+            take(line)
+
+        finished = self.machine.run(command.argv, env=command.env, timeout=LONG_SECONDS, on_line=taken)
+        if not finished.ok and last[0]:
+            self._conductor.output(last[0])
         self._succeeded(finished, _("What was asked of the WAL of %(name)s could not be read: %(error)s"))
 
     # -- files and directories

@@ -15,8 +15,12 @@ from clusters.postgres.spec import CONTAINER_SOCKETS, InstanceSpec
 from clusters.postgres.statements import Call, Statement, Value
 from clusters.postgres.waldump import FILTER, Relation
 
-#: pg_waldump, and what of its output says anything. It ends with an error wherever the WAL ends, so the error is read, not the exit code.
-_WAL_READ: Final = 'filter=$1; shift; "$@" 2>&1 | awk "$filter"'
+#: pg_waldump, and what of its output says anything. It ends with an error wherever the WAL ends, so the error is read, not the exit code;
+#: but 125 and more say that it did not run at all (docker's and the shell's), and that says nothing about the WAL.
+_WAL_READ: Final = (
+    'filter=$1; shift; exec 4>&1; status=$({ { "$@" 2>&1; echo "$?" >&3; } | awk "$filter" >&4; } 3>&1); '
+    '[ "$status" -lt 125 ] || { echo "it did not run, exit status $status" >&2; exit 1; }'
+)
 
 #: A copy that grows beside what it copies, on disk when it ends. GNU's cp shares the blocks where the file system can.
 _COPY: Final = (
