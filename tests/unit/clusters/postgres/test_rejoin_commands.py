@@ -15,7 +15,7 @@ from tests.unit.clusters.postgres.cast import alpha_spec
 def reading(code: int) -> subprocess.CompletedProcess[str]:
     """In the place of pg_waldump a program that prints a record and a complaint, and ends with this exit status."""
     command = wal_read(alpha_spec(), 1, Lsn(0))
-    at = command.argv.index(next(word for word in command.argv if word.endswith("pg_waldump")))
+    at = command.argv.index("sh", 1)  # what comes after the filter is what reads
     record = "rmgr: Transaction len (rec/tot): 34/34, tx: 7, lsn: 0/1, prev 0/0, desc: COMMIT 2026-11-23 10:00:00"
     program = ("sh", "-c", f"echo '{record}'; echo 'it is over' >&2; exit {code}")
     return subprocess.run(replace(command, argv=(*command.argv[:at], *program)).argv, capture_output=True, text=True, check=False)
