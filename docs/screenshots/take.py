@@ -1,6 +1,9 @@
 """Take the documentation's screenshots from a running panel: each page at two widths, light and dark.
 
 .venv/bin/python docs/screenshots/take.py http://127.0.0.1:8080 PASSWORD [NAME=/path/ ...]
+
+Of a panel that manages servers over SSH (a lab, say): register-server=/servers/register/; host-key=/servers/NAME/host-key/ and
+server-to-confirm=/servers/NAME/ before the key is pinned; server-over-ssh=/servers/NAME/ after its check; job-over-ssh=/jobs/NUMBER/.
 """
 
 from __future__ import annotations
@@ -55,9 +58,8 @@ def signed_in(browser: Browser, address: str, password: str, theme: str, width: 
 def take(page: Page, address: str, file: Path) -> None:
     page.goto(address)
     page.wait_for_timeout(1000)
-    page.evaluate("scrollTo(0, document.body.scrollHeight)")  # what was never in sight is not painted
+    page.add_style_tag(content="* { content-visibility: visible !important }")  # also what is not in sight is painted
     page.wait_for_timeout(500)
-    page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=file, full_page=True)
 
 
