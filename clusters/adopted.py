@@ -6,6 +6,7 @@ taken over every verb that changes something refuses, whatever job it comes from
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -191,17 +192,17 @@ class AdoptedHandle(InstanceHandle):
 
     def keep_copy(self, path: str, kept: str) -> None:
         """A copy of one of its files, unless there is one."""
-        self._conductor.command(f"cp {path} {kept}")
+        self._conductor.command(self.layout.typed("cp", "-p", path, kept))
         self._changed(Command(self.layout.door.inside("sh", "-c", _KEEP, "pgreplica", path, kept)))
 
     def put_back(self, path: str, kept: str) -> None:
         """The old content of a file, from the copy that was kept of it; nothing where there is none."""
-        self._conductor.command(f"cat {kept} > {path}")
+        self._conductor.command(self.layout.typed("sh", "-c", f"cat {shlex.quote(kept)} > {shlex.quote(path)}"))
         self._changed(Command(self.layout.door.inside("sh", "-c", _BACK, "pgreplica", path, kept)))
 
     def take_away(self, path: str) -> None:
         """A file that the panel has put there."""
-        self._conductor.command(f"rm -f {path}")
+        self._conductor.command(self.layout.typed("rm", "-f", path))
         self._changed(Command(self.layout.door.inside("rm", "-f", "--", path)))
 
     def _changed(self, command: Command) -> None:

@@ -127,6 +127,6 @@ class TakeOverRequest(AdoptedClusterRequest):
             return
         if not cluster.is_watched:
             self.add_error("cluster", _("It was taken over already."))
-        if cluster.instances.exclude(layout__way="container").exists():
+        if any(row.layout.get("way") != "container" for row in cluster.instances.all()):
             sentence = _("Not every instance runs in a container. Others are watched only, as yet: their files belong to another user.")
             self.add_error("cluster", sentence)

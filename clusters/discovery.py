@@ -189,12 +189,15 @@ def _argument(running: Running) -> str:
 
 
 def _places(machine: Machine, running: Running) -> tuple[str, str]:
-    """Its data directory (where a server goes at its start) and the directory of its programs."""
+    """Its data directory (where a server goes at its start) and the directory of its programs.
+
+    They are shown to nobody who has not its group, too; then its own first word tells, which pg_ctl and systemd give whole.
+    """
     proc = f"/proc/{running.pid}"
     finished = machine.run(["readlink", f"{proc}/cwd", f"{proc}/exe"], timeout=SECONDS)
     lines = [inert(line, 500) for line in finished.stdout.splitlines()]
-    data, program = [*lines, "", ""][:2]
-    return data, program.rpartition("/")[0]
+    data, program = lines if len(lines) == 2 else ("", running.words[0] if running.words else "")
+    return data, program.rpartition("/")[0] if program.startswith("/") else ""
 
 
 # -- asking

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
 from clusters.models.cluster import Lifecycle
 from clusters.placement import owner_of
+from clusters.postgres.layout import Layout
 from clusters.postgres.names import OBJECT_NAME, slot_name
 from clusters.postgres.quoting import uri
 from clusters.postgres.spec import Container, InstanceSpec, Member, Upstream
@@ -151,6 +152,7 @@ def instance_spec(instance: Instance) -> InstanceSpec:
         synchronous=standby_names(cluster.sync_mode, cluster.sync_count, _waited_for(instance, members)),
         system_identifier=cluster.system_identifier,
         container=_container(instance) if instance.image else None,
+        adopted_psql=Layout.from_row(instance.layout).door.superuser_psql() if instance.layout else (),
         adopted_data=instance.layout.get("data_directory", ""),
     )
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
+from clusters.postgres.layout import Layout
 from clusters.secrets import Secret
 from tasks.kinds import KINDS, Status, StepStatus
 from tasks.models import ApiToken, AuditEntry, Job, JobEvent, JobStep
@@ -206,3 +207,17 @@ def cluster_with_standbys(name: str, *, standbys: int = 1, **fields: Any) -> Clu
         standby = InstanceFactory(cluster=cluster, name=f"{name}-{number}", role="standby")
         VerificationFactory(pair=PairFactory(upstream=primary, standby=standby))
     return cluster
+
+
+def as_adopted(cluster: Cluster) -> None:
+    """The cluster as if somebody else had made it, in containers, and the panel only watched it."""
+    data = "/var/lib/postgresql/data"
+    layout = Layout(
+        way="container", container="db", user="999:999", superuser="postgres", socket="/tmp", port=5432, bindir="", data_directory=data,
+        data_source="/srv/data", config_file=f"{data}/postgresql.conf", hba_file=f"{data}/pg_hba.conf", hba_text="local all all trust\n",
+        hba_source="/srv/pg_hba.conf", hba_mounted=True, image_id="sha256:aa", compose_directory="/srv", compose_files="/srv/compose.yml",
+        application_name="walreceiver", seen_as="192.0.2.9",
+    )  # fmt: skip
+    cluster.instances.update(layout=layout.as_row(), image="postgres:16", bindir="")
+    cluster.adopted_at = timezone.now()
+    cluster.save(update_fields=["adopted_at"])

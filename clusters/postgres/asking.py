@@ -104,15 +104,15 @@ class Door:
     def psql(self, script: str | Secret, purpose: str, database: str = SUPERUSER, *, changes: bool = False) -> Command:
         """A script on standard input; what it prints are values, one a line. Unless it `changes`, it cannot change anything."""
         env = {} if changes else {"PGOPTIONS": READ_ONLY}
-        where = (f"--host={self.socket}", f"--port={self.port}", f"--username={self.superuser}", f"--dbname={database}")
+        argv = (*self.superuser_psql(env), f"--dbname={database}")
+        return Command(argv, stdin=script, env={**ENGLISH, **({} if self.container else env)}, purpose=purpose)
+
+    def superuser_psql(self, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """psql as the superuser, without a database."""
+        where = (f"--host={self.socket}", f"--port={self.port}", f"--username={self.superuser}")
         program = f"{self.bindir}/psql" if self.bindir else "psql"
         options = ("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
-        return Command(
-            self.inside(program, *options, *where, env=env),
-            stdin=script,
-            env={**ENGLISH, **({} if self.container else env)},
-            purpose=purpose,
-        )
+        return self.inside(program, *options, *where, env=env)
 
 
 def found_call() -> Call:

@@ -260,6 +260,8 @@ _BARE: Final = ("--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--n
 
 def psql(spec: InstanceSpec, script: str | Secret, database: str = SUPERUSER, purpose: str = "") -> Command:
     """Runs a script as the superuser over this instance's socket: no start-up file, stops at the first error, bare rows."""
+    if spec.adopted_psql:
+        return Command((*spec.adopted_psql, f"--dbname={database}"), stdin=script, purpose=purpose)
     where = conninfo(
         {
             "host": spec.seen(spec.socket_directory),

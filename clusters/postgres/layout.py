@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -41,6 +42,14 @@ class Layout:
 
     def as_row(self) -> dict[str, Any]:
         return asdict(self)
+
+    def typed(self, *argv: str) -> str:
+        """A program where the instance is, as a person on its server types it."""
+        return shlex.join(self.door.inside(*argv))
+
+    def outside(self, path: str) -> str:
+        """A path below its data directory as its server has it, where it has it."""
+        return self.data_source + path.removeprefix(self.data_directory) if self.data_source else path
 
     @property
     def door(self) -> Door:

@@ -86,6 +86,7 @@ class InstanceSpec:
     synchronous: str = ""  # synchronous_standby_names, in force while it is a primary (`sync.standby_names`)
     system_identifier: str = ""  # of the cluster; empty until its first instance was made
     container: Container | None = None  # None: a process of the server's own programs in `bindir`
+    adopted_psql: tuple[str, ...] = ()  # how psql gets in to one that the panel has not made
     adopted_data: str = ""  # where one that the panel has not made has its data, as its PostgreSQL sees it
 
     def __post_init__(self) -> None:

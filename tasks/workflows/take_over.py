@@ -271,7 +271,7 @@ def _admission_plan(request: PlanRequest) -> Iterable[PlanItem]:
     for row, spec in _planned_rows(request):
         layout = Layout.from_row(row.layout)
         file = _hba(spec, layout, layout.hba_text)
-        yield from planned(spec, f"cp {file.path} {_hba_kept(spec, JOB_NUMBER)}")
+        yield from planned(spec, layout.typed("cp", "-p", file.path, _hba_kept(spec, JOB_NUMBER)))
         yield file_item(spec.server, layout.hba_source or file.path, diff(file.path, layout.hba_text, file.content))
         yield from planned(spec, Call(statements.RELOAD, {}, {}))
 
@@ -284,10 +284,12 @@ def _slots_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 
 def _lead_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    for _row, spec in _planned_rows(request):
+    for row, spec in _planned_rows(request):
         if spec.upstream:
-            yield from planned(spec, render_passfile(spec, Secret("-")), f"cp {_auto(spec)} {_auto_kept(spec, JOB_NUMBER)}")
-            yield file_item(spec.server, _auto(spec), _auto_diff(spec))
+            layout, passfile = Layout.from_row(row.layout), render_passfile(spec, Secret("-"))
+            yield file_item(spec.server, layout.outside(passfile.path), passfile.diff(None))
+            yield from planned(spec, layout.typed("cp", "-p", _auto(spec), _auto_kept(spec, JOB_NUMBER)))
+            yield file_item(spec.server, layout.outside(_auto(spec)), _auto_diff(spec))
             yield from planned(spec, *_follow_calls(spec))
 
 
@@ -302,9 +304,9 @@ def _cap_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 
 def _taken_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    for _row, spec in _planned_rows(request):
+    for row, spec in _planned_rows(request):
         if spec.upstream:
-            yield from planned(spec, f"rm -f {_auto_kept(spec, JOB_NUMBER)}")
+            yield from planned(spec, Layout.from_row(row.layout).typed("rm", "-f", _auto_kept(spec, JOB_NUMBER)))
 
 
 def _marker_plan(request: PlanRequest) -> Iterable[PlanItem]:

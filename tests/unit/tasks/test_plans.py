@@ -9,16 +9,24 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from clusters.models import Cluster, KeptCopy
+from clusters.models import Cluster, Discovery, KeptCopy
 from clusters.services import copy_record, instance_quarantine
 from tasks.kinds import KINDS
-from tests.factories import ServerFactory, cluster_with_standbys
+from tasks.models import Job
+from tasks.sheets import job_runbook
+from tests.factories import ServerFactory, as_adopted, cluster_with_standbys
+from tests.unit.clusters.postgres.handmade import follower, well_made
+from tests.unit.clusters.postgres.pair import SYSTEM
 
 pytestmark = pytest.mark.django_db
 
 DATA: dict[str, dict[str, Any]] = {
     "check_server": {"server": "alpha"},
     "read_host_key": {"server": "far"},
+    "discover": {"servers": ["alpha"]},
+    "adopt_cluster": {"discovery": 41, "system_identifier": SYSTEM, "name": "billing"},
+    "take_over": {"confirm": "orders"},
+    "forget_cluster": {"confirm": "orders"},
     "create_cluster": {"server": "alpha", "database": "shop", "owner_role": "shop", "owner_password": "correct horse battery staple"},
     "add_standby": {"server": "alpha", "name": "far"},
     "verify": {},
@@ -49,6 +57,10 @@ def test_the_plan_of_each_kind(kind: str, bearer: Callable[..., Client]) -> None
     data = dict(DATA[kind])
     if kind == "rejoin":
         instance_quarantine(cluster.instances.get(name="orders-2"), "it was the primary")
+    if kind == "adopt_cluster":
+        Discovery.objects.create(job_id=41, found=[well_made().as_row(), follower(server="far").as_row()])
+    if kind in ("take_over", "forget_cluster"):
+        as_adopted(cluster)
     if data.get("copy"):
         data["copy"] = kept_copy(cluster)
     response = bearer("adam").post(f"/api/v1/clusters/{name}/plan", {"kind": kind, "data": data}, content_type="application/json")
@@ -60,6 +72,23 @@ def test_the_plan_of_each_kind(kind: str, bearer: Callable[..., Client]) -> None
     assert not [secret for secret in secrets if secret.reveal() in json.dumps(body)]
     assert "correct horse" not in json.dumps(body)
     assert Cluster.objects.count() == before
+
+
+def test_the_plan_of_a_take_over_shows_each_file_and_where_a_person_would_type(bearer: Callable[..., Client]) -> None:
+    cluster = cluster_with_standbys("orders")
+    as_adopted(cluster)
+    client = bearer("adam")
+    body = {"kind": "take_over", "data": {"confirm": "orders"}}
+    plan = client.post("/api/v1/clusters/orders/plan", body, content_type="application/json").json()["plan"]
+    files = [(item["path"], item["diff"]) for step in plan for item in step["items"] if item["type"] == "file"]
+    assert files[0][0] == "/srv/pg_hba.conf"
+    assert '+host  "postgres"  "pgreplica_panel"' in files[0][1]
+    assert "-local all all trust" not in files[0][1]
+    commands = [item["text"] for step in plan for item in step["items"] if item["type"] == "command"]
+    assert commands[0].startswith("docker exec --interactive --user=999:999 --env=LC_ALL=C db cp -p /var/lib/postgresql/data/pg_hba.conf ")
+    job = Job(kind="take_over", cluster=cluster, cluster_name="orders", plan=plan)
+    sheet = job_runbook(job)[1]
+    assert "docker exec --interactive --user=999:999 --env=LC_ALL=C db psql --no-psqlrc" in sheet
 
 
 def kept_copy(cluster: Cluster) -> int:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from clusters.models import Cluster, Discovery
 from tasks.models import Job
-from tests.factories import ServerFactory, cluster_with_standbys
+from tests.factories import ServerFactory, as_adopted, cluster_with_standbys
 from tests.unit.clusters.postgres.handmade import follower, line, well_made
 from tests.unit.web.conftest import Get, post, text_of
 
@@ -72,16 +71,17 @@ def it_adopts_what_was_found_and_nothing_else(signed_in: Callable[[str], Client]
 
 def it_offers_for_an_adopted_cluster_only_what_can_be_done(get: Get) -> None:
     cluster = cluster_with_standbys("orders")
-    Cluster.objects.update(adopted_at=timezone.now())
+    as_adopted(cluster)
     page = get("adam", f"/clusters/{cluster.name}/")
     assert "Adopted and only watched" in text_of(page)
     assert "/clusters/orders/forget/" in page
+    assert "/clusters/orders/take-over/" in page
+    assert "menu-orders-2" not in page
     for act in ("switchover", "add-standby", "remove", "set-sync"):
         assert f"/clusters/orders/{act}/" not in page
 
 
 def it_refuses_what_would_change_an_adopted_cluster(signed_in: Callable[[str], Client]) -> None:
-    cluster_with_standbys("orders")
-    Cluster.objects.update(adopted_at=timezone.now())
+    as_adopted(cluster_with_standbys("orders"))
     page = signed_in("adam").get("/clusters/orders/orders-2/stop/")
     assert "the panel does not do this with them yet" in text_of(page.content.decode())

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from clusters.adoption_forms import AdoptedClusterRequest
 from clusters.forms import REQUEST_FORMS
@@ -17,7 +16,7 @@ from clusters.models import Cluster, Instance
 from tasks.kinds import KINDS, Status
 from tasks.models import Job
 from tasks.views.acts import kind_of, place_of, request_url, slug
-from tests.factories import JobFactory, ServerFactory, cluster_with_standbys
+from tests.factories import JobFactory, ServerFactory, as_adopted, cluster_with_standbys
 from tests.unit.web.conftest import Get, post, text_of
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +46,7 @@ def confirmed(client: Client, address: str, answers: dict[str, Any] | None = Non
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if place_of(kind) != "found"], ids=lambda kind: kind.name)
 def it_has_a_page_for_every_kind_of_job(get: Get, orders: Cluster, kind: Any) -> None:
     if issubclass(REQUEST_FORMS[kind.name], AdoptedClusterRequest):
-        Cluster.objects.update(adopted_at=timezone.now())
+        as_adopted(orders)
     server = orders.instances.get(name="orders-2").server.name
     if kind.name == "read_host_key":
         server = ServerFactory(connection="ssh", ssh_user="panel").name
