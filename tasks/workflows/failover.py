@@ -18,7 +18,7 @@ from clusters.instances import EngineSilent, InstanceHandle, ToolFailed
 from clusters.machines import ask_again
 from clusters.models import Instance
 from clusters.models.cluster import Lifecycle
-from clusters.postgres import commands, files, rules
+from clusters.postgres import commands, containers, files, rules
 from clusters.postgres.facts import Lsn
 from clusters.postgres.promotion_facts import Fence, PromotionFacts, ahead_of_candidate, loss_bytes, quorum_seen
 from clusters.postgres.rejoin_commands import wal_read
@@ -404,6 +404,7 @@ def _fence_plan(request: PlanRequest) -> Iterable[PlanItem]:
         commands.stop_and_read(spec, STOP_SECONDS),
         commands.pg_ctl_stop(spec, "immediate", STOP_SECONDS),
         commands.kill_server(spec),
+        *((containers.end_processes(spec),) if spec.container else ()),
     )
 
 
