@@ -12,6 +12,8 @@ from tasks.workflows.step import Step, StepFailed, Workflow
 
 def members_seen_again(ctx: Context) -> str:
     """See that every instance is still what was found"""
+    if ctx.job.cluster is None:
+        raise StepFailed("The panel has forgotten the cluster when this job failed.", "Ask for the adoption anew.")
     for row in _rows(ctx):
         look = instance_observed(ctx.handle(row))
         if look.facts is None:
