@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.http import HttpRequest
 
 from clusters.models import Cluster, Instance
+from tasks.adopted import adopted_reason
 from tasks.board import BoardShown, board_of
 from tasks.kinds import KINDS, Status
 from tasks.members import Members
@@ -75,7 +76,7 @@ def _newer(row: Instance, primary: Instance) -> bool:
 def _act(request: HttpRequest, name: str, cluster: Cluster, holder: Job | None, instance: Instance | None = None, *, to: str = "") -> Act:
     kind = KINDS[name]
     url = request_url(kind, cluster=cluster.name, instance=instance.name if instance else "") + (f"?to={to}" if to else "")
-    reason = permission_reason(request.user, kind) or busy_reason(kind, holder)
+    reason = permission_reason(request.user, kind) or busy_reason(kind, holder) or adopted_reason(kind, cluster)
     return Act(kind, url, reason or (instance_reason(kind, instance, ()) if instance else ""))
 
 

@@ -13,6 +13,7 @@ from clusters.copies import kept_copies
 from clusters.models import Cluster, Instance, KeptCopy
 from clusters.selectors import connection_string
 from clusters.slots import UNKNOWN, slots_of
+from tasks.adopted import adopted_reason
 from tasks.kinds import ACTIVE, KINDS
 from tasks.members import Members, members_of
 from tasks.models import Job
@@ -120,7 +121,7 @@ def copy_rows(request: HttpRequest, cluster: Cluster, holder: Job | None) -> lis
 def slot_rows(request: HttpRequest, cluster: Cluster, members: Members, holder: Job | None) -> list[dict[str, Any]]:
     """Each slot, with the address where it is dropped: none for one in use, or whose owner is a member."""
     kind = KINDS["drop_slot"]
-    may = request.user.has_perm(kind.permission) and not busy_reason(kind, holder)
+    may = request.user.has_perm(kind.permission) and not busy_reason(kind, holder) and not adopted_reason(kind, cluster)
     rows = []
     for slot in slots_of(cluster, members.instances, members.pairs):
         free = may and not slot["active"] and slot["owner"] == UNKNOWN

@@ -81,6 +81,15 @@ def it_offers_for_an_adopted_cluster_only_what_can_be_done(get: Get) -> None:
         assert f"/clusters/orders/{act}/" not in page
 
 
+def it_says_beside_a_dead_primary_that_was_adopted_why_the_panel_does_not_promote(get: Get) -> None:
+    cluster = cluster_with_standbys("orders")
+    as_adopted(cluster)
+    cluster.instances.filter(role="primary").update(observed_role="stopped")
+    page = get("adam", "/clusters/orders/")
+    assert "the panel does not do this with them yet" in page
+    assert "/clusters/orders/failover/" not in page
+
+
 def it_refuses_what_would_change_an_adopted_cluster(signed_in: Callable[[str], Client]) -> None:
     as_adopted(cluster_with_standbys("orders"))
     page = signed_in("adam").get("/clusters/orders/orders-2/stop/")
