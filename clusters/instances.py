@@ -28,7 +28,7 @@ from clusters.postgres.observe import observe_call
 from clusters.postgres.spec import InstanceSpec
 from clusters.postgres.statements import Call
 from clusters.selectors import instance_spec
-from clusters.sessions import Session, answered, panel_session, rows_of
+from clusters.sessions import Session, answered, panel_session, rows_of, unbroken
 
 TOOL_SECONDS: Final = 60.0
 LONG_SECONDS: Final = 3600.0
@@ -71,7 +71,8 @@ class KeptSession:
         with answered(self.handle.spec):
             if self._session.closed:
                 self._session = self._stack.enter_context(self.handle.session())
-            return rows_of(self._session, call.render())
+            with unbroken(self.handle.spec, self._session):
+                return rows_of(self._session, call.render())
 
     def close(self) -> None:
         self._session.close()  # first: leaving its context then has nothing to say to a server that may be gone

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop as _
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from clusters.hosts.machine import HostError, Machine
+from clusters.hosts.machine import HostError, Machine, OutcomeUnknown
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.spec import InstanceSpec
 from clusters.secrets import Secret
@@ -26,6 +26,10 @@ class InstanceUnreachable(HostError):
     """No SQL session with the instance could be opened or kept. Whether the server runs is another question."""
 
 
+class SessionCut(InstanceUnreachable, OutcomeUnknown):
+    """A session that was open broke, without a word from the server. What was asked of it last may have been done."""
+
+
 class StatementFailed(HostError):
     """The instance answered a statement with an error."""
 
@@ -38,7 +42,7 @@ def rows_of(session: Session, statement: sql.Composed) -> list[dict[str, Any]]:
 
 @contextmanager
 def panel_session(machine: Machine, spec: InstanceSpec, password: Secret, database: str = SUPERUSER) -> Iterator[Session]:
-    """An autocommit session as the panel's role. Raises: InstanceUnreachable, StatementFailed; never a psycopg error."""
+    """An autocommit session as the panel's role. Raises: InstanceUnreachable, SessionCut, StatementFailed; never a psycopg error."""
     with (
         machine.forward(spec.address, spec.port) as (host, port),
         answered(spec),
@@ -54,8 +58,20 @@ def panel_session(machine: Machine, spec: InstanceSpec, password: Secret, databa
             autocommit=True,
             row_factory=dict_row,
         ) as connection,
+        unbroken(spec, connection),
     ):
         yield connection
+
+
+@contextmanager
+def unbroken(spec: InstanceSpec, session: Session) -> Iterator[None]:
+    """Tells a session that was cut from one that cannot be opened. Raises: SessionCut, and what psycopg raises."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        if error.sqlstate is None and session.closed:
+            raise _not_answering(SessionCut, spec, error) from error
+        raise
 
 
 @contextmanager
@@ -64,14 +80,7 @@ def answered(spec: InstanceSpec) -> Iterator[None]:
     try:
         yield
     except psycopg.OperationalError as error:
-        raise InstanceUnreachable(
-            _("%(name)s does not answer at %(address)s:%(port)s: %(error)s"),
-            _("See whether it runs (the cluster page can start it) and what its log says."),
-            name=spec.name,
-            address=spec.address,
-            port=spec.port,
-            error=_first_line(error),
-        ) from error
+        raise _not_answering(InstanceUnreachable, spec, error) from error
     except psycopg.Error as error:
         raise StatementFailed(
             _("%(name)s refused a statement: %(error)s"),
@@ -79,6 +88,17 @@ def answered(spec: InstanceSpec) -> Iterator[None]:
             name=spec.name,
             error=_first_line(error),
         ) from error
+
+
+def _not_answering(kind: type[InstanceUnreachable], spec: InstanceSpec, error: psycopg.OperationalError) -> InstanceUnreachable:
+    return kind(
+        _("%(name)s does not answer at %(address)s:%(port)s: %(error)s"),
+        _("See whether it runs (the cluster page can start it) and what its log says."),
+        name=spec.name,
+        address=spec.address,
+        port=spec.port,
+        error=_first_line(error),
+    )
 
 
 def _first_line(error: Exception) -> str:
