@@ -13,8 +13,9 @@ from pathlib import Path
 
 #: One process more than cores, since stories wait for servers; what is left of a long file goes to the one that is idle.
 PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
-#: The machine has one lab: its tests run one after another, in a process of their own beside the others; they mostly wait for servers.
+#: The lab's tests mostly wait for servers, so they run beside the others: in two processes, each with a lab of its own.
 LAB = "tests/lab"
+LAB_PARALLEL = ("-n", "2", "--dist", "loadfile")
 PACKAGES = ("launcher", "clusters", "tasks", "pgreplica_admin")
 
 
@@ -28,7 +29,7 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str]) -> int:
         _run(checkout, "mypy", ["mypy", *PACKAGES]),
     ]
     with ThreadPoolExecutor(1) as beside:
-        lab = beside.submit(_run, checkout, "pytest, the lab", ["pytest", LAB], later=True)
+        lab = beside.submit(_run, checkout, "pytest, the lab", ["pytest", *LAB_PARALLEL, LAB], later=True)
         codes.append(_run(checkout, "pytest", ["pytest", *PARALLEL, f"--ignore={LAB}"]))
         codes.append(lab.result())
     return next((code for code in codes if code), 0)

@@ -12,14 +12,20 @@ from tests.lab.site import TESTS, Site
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(worker_id: str) -> Iterator[Lab]:
     """Three servers: alpha, beta, gamma. Another run of the lab's tests on this machine waits for the end of this one, unless it is
-    given a lab of its own: PGREPLICA_TEST_LAB=1 to 9.
+    given a lab of its own: PGREPLICA_TEST_LAB=1 to 9. Each process of pytest-xdist has one of its own, too.
     """
-    number = os.environ.get("PGREPLICA_TEST_LAB")
-    with Lab(Site(name=f"lab{int(number)}", prefix=f"10.77.{int(number)}") if number else TESTS) as lab:
+    with Lab(_site(int(os.environ.get("PGREPLICA_TEST_LAB", "0")), worker_id.removeprefix("gw"))) as lab:
         lab.up(3)
         yield lab
+
+
+def _site(number: int, worker: str) -> Site:
+    """`worker`: the number of a process of pytest-xdist, or "master"."""
+    if worker.isdigit():
+        number = 10 * (int(worker) + 1) + number
+    return Site(name=f"lab{number}", prefix=f"10.77.{number}") if number else TESTS
 
 
 @pytest.fixture(autouse=True)
