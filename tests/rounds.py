@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def rounds(few: int, many: int) -> int:
+def rounds(few: T, many: T) -> T:
     return many if os.environ.get("PGREPLICA_TEST_LONG") else few
