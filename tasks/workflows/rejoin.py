@@ -22,6 +22,7 @@ from clusters.postgres.facts import Lsn
 from clusters.postgres.files import File
 from clusters.postgres.guard import guard_files
 from clusters.postgres.history import Stretch
+from clusters.postgres.names import slot_name
 from clusters.postgres.rejoin_facts import WAYS, RejoinFacts
 from clusters.postgres.spec import InstanceSpec
 from clusters.postgres.statements import CHECKPOINT, Call
@@ -61,7 +62,7 @@ from tasks.workflows.obstacles import obstacles_heeded
 from tasks.workflows.place import files_put, server_stopped
 from tasks.workflows.planning import planned, planned_fence, planned_instance, planned_spec, planned_unfence
 from tasks.workflows.rejoining import lost_sentence, lost_writes, rejoin_facts
-from tasks.workflows.slots import create_call, drop_call, slot_dropped, slot_ensured
+from tasks.workflows.slots import create_call, drop_call, slot_dropped, slot_ensured, unowned_dropped
 from tasks.workflows.step import NeedsOperator, Step, StepFailed, Workflow
 from tasks.workflows.synchronous import Wish, names_brought, names_put_back, planned_counting
 from tasks.workflows.units import planned_unit, unit_name, unit_run
@@ -321,6 +322,8 @@ def rejoin_recorded(ctx: Context) -> str:
     target = ctx.handle(ctx.instance)
     pair_judged(ctx, ctx.instance.pair, Marker("read"))
     member_looked(ctx, ctx.instance)  # the fence is off: what the board rests on must say so
+    if dropped := unowned_dropped(target):  # pg_rewind leaves those that it had as a primary; they would keep WAL for nobody
+        ctx.say(f"Dropped on {target.spec.name}, where nobody uses them any more: {', '.join(dropped)}.")
     for unit in UNITS:
         target.unit_end(unit_name(ctx, unit))
     spare = spare_of(target.spec, ctx.job.pk)
@@ -418,8 +421,11 @@ def _counting_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 
 def _clear_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    spec = planned_spec(request)
-    return planned(spec, unmade_command(spare_of(spec, JOB_NUMBER), JOB_NUMBER)) if _permits(request, "basebackup") else ()
+    spec, cluster = planned_spec(request), planned_instance(request).cluster
+    others = cluster.instances.exclude(name=spec.name).order_by("name").values_list("name", flat=True)
+    yield from planned(spec, *(drop_call(slot_name(spec.cluster, name)) for name in others))
+    if _permits(request, "basebackup"):
+        yield from planned(spec, unmade_command(spare_of(spec, JOB_NUMBER), JOB_NUMBER))
 
 
 def _permits(request: PlanRequest, way: str) -> bool:

@@ -6,7 +6,9 @@ import time
 from typing import Final
 
 from clusters.instances import InstanceHandle
+from clusters.models import ReplicationPair
 from clusters.postgres.facts import Lsn
+from clusters.postgres.names import slot_name
 from clusters.postgres.statements import CREATE_SLOT, DROP_SLOT_IF_FREE, Call
 from tasks.context import Context
 from tasks.workflows.step import StepFailed
@@ -20,6 +22,17 @@ def create_call(slot: str) -> Call:
 
 def drop_call(slot: str) -> Call:
     return Call(DROP_SLOT_IF_FREE, {}, {"slot": slot})
+
+
+def unowned_dropped(handle: InstanceHandle) -> list[str]:
+    """Drop the idle slots of members that do not follow this instance, left from a time when they did; their names."""
+    members = handle.instance.cluster.instances.values_list("name", flat=True)
+    theirs = {slot_name(handle.spec.cluster, name) for name in members}
+    owned = set(ReplicationPair.objects.filter(upstream=handle.instance).values_list("slot", flat=True))
+    idle = [slot.name for slot in handle.observe().slots if slot.name in theirs - owned and slot.type == "physical" and not slot.active]
+    if idle:
+        handle.superuser_run([drop_call(name) for name in idle])
+    return idle
 
 
 def slot_ensured(upstream: InstanceHandle, standby: InstanceHandle, slot: str) -> Lsn:

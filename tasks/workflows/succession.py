@@ -15,7 +15,7 @@ from tasks.workflows.looking import as_recorded, member_looked, members_ready
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
 from tasks.workflows.observing import streaming_awaited
 from tasks.workflows.planning import planned, planned_cluster, planned_primary, planned_siblings, planned_spec
-from tasks.workflows.slots import drop_call
+from tasks.workflows.slots import drop_call, unowned_dropped
 from tasks.workflows.step import StepFailed
 
 ARRIVAL_SECONDS = 30.0
@@ -23,18 +23,11 @@ ARRIVAL_SECONDS = 30.0
 
 def slots_tidied(ctx: Context) -> str:
     """Drop slots that belong to nobody any more"""
-    dropped, rows = [], members_ready(ctx)
-    ours = {slot_name(ctx.cluster.name, row.name) for row in rows}
-    for row in rows:
+    dropped = []
+    for row in members_ready(ctx):
         handle = ctx.handle(row)
-        if row.quarantined_at is not None or not handle.is_running():
-            continue
-        owned = set(ReplicationPair.objects.filter(upstream=row).values_list("slot", flat=True))
-        seen = handle.observe().slots
-        idle = [slot.name for slot in seen if slot.name in ours - owned and slot.type == "physical" and not slot.active]
-        if idle:
-            handle.superuser_run([drop_call(name) for name in idle])
-            dropped += [f"{name} on {row.name}" for name in idle]
+        if row.quarantined_at is None and handle.is_running():
+            dropped += [f"{name} on {row.name}" for name in unowned_dropped(handle)]
     return f"Dropped: {', '.join(dropped)}." if dropped else "Every slot has its owner."
 
 
