@@ -69,6 +69,17 @@ def _programs(server: Server) -> Iterator[FindingShow]:
             "sentence": _("Docker Compose 2 was not found."),
             "cure": _("Install it (Docker's package docker-compose-plugin, Debian 13: docker-compose), then test the connection again."),
         }
+    elif docker is not None and docker.get("maps_users"):
+        yield {
+            "name": "engine-maps-users",
+            "severity": "failed",
+            "sentence": _(
+                "Its Docker engine gives users in containers other numbers than they have on the server (rootless, userns-remap)."
+            ),
+            "cure": _(
+                "PostgreSQL could not own its files so. Let the system user use an engine that does not, then test the connection again."
+            ),
+        }
 
 
 def _no_engine(error: str) -> FindingShow:

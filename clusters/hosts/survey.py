@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from clusters.hosts.engine_api import EngineSilent, engine_facts, engine_state
 from clusters.hosts.errors import CommandTimeout, inert
 from clusters.hosts.machine import Machine
 
@@ -17,7 +18,7 @@ _LOOK: Final = 'date +%s.%N; for tool in "$@"; do if command -v "$tool" >/dev/nu
 
 
 def survey(machine: Machine) -> dict[str, Any]:
-    """{"clock_difference_seconds", "tools", "docker": {"engine", "compose", "error"}}; engine and compose are "" where there is none."""
+    """{"clock_difference_seconds", "tools", "docker": {"engine", "compose", "error", ...}}; what is not there is ""."""
     began = time.time()
     finished = machine.run(["sh", "-c", _LOOK, "pgreplica", *TOOLS], timeout=SECONDS)
     middle = (began + time.time()) / 2
@@ -29,11 +30,20 @@ def survey(machine: Machine) -> dict[str, Any]:
     }
 
 
-def engine(machine: Machine) -> dict[str, str]:
-    """The Docker engine and the Compose that the machine's user can use."""
-    version, error = _said(machine, ["docker", "version", "--format", "{{.Server.Version}}"])
-    compose = _said(machine, ["docker", "compose", "version", "--short"])[0] if version or error else ""
-    return {"engine": version, "compose": compose, "error": error}
+def engine(machine: Machine) -> dict[str, Any]:
+    """The Docker engine and the Compose that the machine's user can use, and what the engine says of itself (`engine_state`)."""
+    client, error = _said(machine, ["docker", "--version"])
+    if not client:
+        return {"engine": "", "compose": "", "error": error}
+    compose = _said(machine, ["docker", "compose", "version", "--short"])[0]
+    try:
+        facts = engine_facts(machine)
+        state = engine_state(machine, facts["api_version"])
+    except EngineSilent as silent:
+        return {"engine": "", "compose": compose, "error": silent.said}
+    except CommandTimeout as late:
+        return {"engine": "", "compose": compose, "error": late.what}
+    return {"engine": facts["version"], "compose": compose, "error": "", **state}
 
 
 def _said(machine: Machine, argv: list[str]) -> tuple[str, str]:

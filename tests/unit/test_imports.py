@@ -21,7 +21,7 @@ ALLOWED = {
 #: Pure parts -> what they may import besides the standard library and themselves.
 PURE = {
     "clusters.postgres": {"clusters.secrets", "psycopg.sql"},
-    "clusters.hosts": {"clusters.secrets", "clusters.fingerprints", "paramiko", "docker"},
+    "clusters.hosts": {"clusters.secrets", "clusters.fingerprints", "paramiko", "docker", "requests"},  # the SDK is a requests session
     "clusters.secrets": set(),
     "clusters.fingerprints": set(),
     "launcher": set(),

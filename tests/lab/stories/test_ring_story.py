@@ -75,6 +75,9 @@ class Program:
         self.job(f"servers/{name}/read-host-key")
         self.post(f"servers/{name}/host-key", fingerprint=fingerprint(server.host_key))
         self.job(f"servers/{name}/check")
+        engine = Server.objects.get(name=name).facts["docker"]
+        assert engine["engine"] == server.docker("version", "--format={{.Server.Version}}").stdout.strip()
+        assert (engine["running"], engine["maps_users"], bool(engine["storage"])) == (0, False, True)
 
 
 @pytest.fixture
