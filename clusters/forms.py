@@ -236,7 +236,8 @@ class AddStandbyRequest(PlacedRequest):
     def _check_apart(self, cluster: Cluster) -> None:
         """Behind one engine a member would be seen under the address of the engine's own bridge, which no pg_hba.conf names."""
         server = self.target.server
-        if server and server.in_containers and cluster.instances.filter(server=server).exists():
+        members = cluster.instances.exclude(lifecycle=Lifecycle.PLANNED)  # what was refused or rolled back is no member
+        if server and server.in_containers and members.filter(server=server).exists():
             sentence = _("%(server)s runs a member of this cluster already, and two containers of one cluster need two servers.")
             self.add_error("server", sentence % {"server": server.name})
 

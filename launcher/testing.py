@@ -16,6 +16,8 @@ PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
 #: The lab's tests mostly wait for servers, so they run beside the others: in two processes, each with a lab of its own.
 LAB = "tests/lab"
 LAB_PARALLEL = ("-n", "2", "--dist", "loadfile")
+#: What took longest is told, so that a suite that grows is seen to.
+TELLING = ("--durations=25", "--durations-min=5")
 PACKAGES = ("launcher", "clusters", "tasks", "pgreplica_admin")
 
 
@@ -29,8 +31,8 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str]) -> int:
         _run(checkout, "mypy", ["mypy", *PACKAGES]),
     ]
     with ThreadPoolExecutor(1) as beside:
-        lab = beside.submit(_run, checkout, "pytest, the lab", ["pytest", *LAB_PARALLEL, LAB], later=True)
-        codes.append(_run(checkout, "pytest", ["pytest", *PARALLEL, f"--ignore={LAB}"]))
+        lab = beside.submit(_run, checkout, "pytest, the lab", ["pytest", *TELLING, *LAB_PARALLEL, LAB], later=True)
+        codes.append(_run(checkout, "pytest", ["pytest", *TELLING, *PARALLEL, f"--ignore={LAB}"]))
         codes.append(lab.result())
     return next((code for code in codes if code), 0)
 

@@ -92,6 +92,7 @@ def it_shows_the_fingerprint_that_a_client_sees(alpha: LabServer) -> None:
 def it_lets_one_server_log_in_to_another(lab: Lab, alpha: LabServer) -> None:
     alpha.run(["install", "-m", "0600", "/dev/stdin", "/root/.ssh/id_ed25519"], given=lab.key.read_bytes())
     answer = alpha.run(["ssh", "-o", "StrictHostKeyChecking=accept-new", f"root@{lab['beta'].address}", "hostname; echo $SSH_CONNECTION"])
+    alpha.run(["rm", "/root/.ssh/id_ed25519"])
     assert answer.stdout.split() == ["beta", alpha.address, answer.stdout.split()[2], lab["beta"].address, "22"]
 
 

@@ -44,7 +44,7 @@ LOOKING = {
     },
 }  # fmt: skip
 #: Of how many places one is met in each run. No multiple of three: so before, inside and after come by turns.
-STRIDE = rounds(5, 1)
+STRIDE = rounds(7, 1)
 
 
 def chosen(kind: str) -> list[str]:

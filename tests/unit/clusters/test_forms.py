@@ -86,6 +86,18 @@ def test_a_standby_is_not_added_to_what_is_not_made_yet() -> None:
     assert list(AddStandbyRequest({"cluster": "orders", "server": "alpha"}).messages()) == ["upstream"]
 
 
+def test_two_members_are_not_put_behind_one_docker_engine_but_what_was_refused_is_no_member() -> None:
+    cluster = cluster_with_standbys("orders")
+    server = cluster.instances.get(name="orders-2").server
+    server.runtime = "docker"
+    server.save()
+    asked = {"cluster": "orders", "server": server.name}
+    told = AddStandbyRequest(asked).messages()["server"]
+    assert told == [f"{server.name} runs a member of this cluster already, and two containers of one cluster need two servers."]
+    cluster.instances.filter(server=server).update(lifecycle="planned")
+    assert "server" not in AddStandbyRequest(asked).messages()
+
+
 def test_a_standby_that_others_follow_is_not_removed() -> None:
     ServerFactory(name="alpha")
     cluster_with_standbys("orders")
