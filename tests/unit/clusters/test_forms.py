@@ -92,10 +92,10 @@ def test_two_members_are_not_put_behind_one_docker_engine_but_what_was_refused_i
     server.runtime = "docker"
     server.save()
     asked = {"cluster": "orders", "server": server.name}
-    told = AddStandbyRequest(asked).messages()["server"]
-    assert told == [f"{server.name} runs a member of this cluster already, and two containers of one cluster need two servers."]
+    told = f"{server.name} runs a member of this cluster already, and two containers of one cluster need two servers."
+    assert told in AddStandbyRequest(asked).messages()["server"]
     cluster.instances.filter(server=server).update(lifecycle="planned")
-    assert "server" not in AddStandbyRequest(asked).messages()
+    assert told not in AddStandbyRequest(asked).messages()["server"]
 
 
 def test_a_standby_that_others_follow_is_not_removed() -> None:
