@@ -16,6 +16,7 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from clusters.models import Cluster, Instance, KeptCopy, ReplicationPair, SshKey
+from clusters.models.cluster import Lifecycle
 from tasks.audit import Verified, audit_verify
 from tasks.kinds import ACTIVE, KINDS, Status
 from tasks.members import members_of
@@ -99,7 +100,7 @@ def _panel_knows(stage: LabStage, cluster: str, job: Job) -> None:
     """I3. Each instance is what the panel shows, or the panel shows that something is wrong with it."""
     row = Cluster.objects.get(name=cluster)
     alarms = {remark.about for remark in remarks(members_of([row])[row.pk])}
-    for instance in row.instances.select_related("server", "cluster"):
+    for instance in row.instances.exclude(lifecycle=Lifecycle.PLANNED).select_related("server", "cluster"):  # shown as not made yet
         standby = stage.answer(instance, "SELECT pg_is_in_recovery()")
         really = {None: "none", True: "standby", False: "primary"}[standby]
         shown = instance.observed_role if instance.observed_role in ("primary", "standby") else "none"
