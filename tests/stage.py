@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -70,7 +71,8 @@ class Stage:
         server = psutil.Process(int(pid_file.read_text().split()[0]))
         doomed = [server, *server.children(recursive=True)]
         for process in doomed:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # children end when their server is gone
+                process.kill()
         wait_until(lambda: not any(process.is_running() for process in doomed), "they are gone", 20)
 
     def start_by_hand(self, name: str, cluster: str = "orders") -> None:

@@ -20,10 +20,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return steps
 
 
-def it_runs_the_labs_tests_in_a_process_of_their_own_beside_the_others(ran: list[list[str]], tmp_path: Path) -> None:
+def it_runs_the_labs_tests_in_processes_of_their_own_beside_the_others(ran: list[list[str]], tmp_path: Path) -> None:
     assert testing.run_tests(tmp_path, []) == 0
     assert [words[0] for words in ran] == ["ruff", "ruff", "mypy", "pytest", "pytest"]
-    assert sorted(ran[-2:]) == [["pytest", *testing.PARALLEL, "--ignore=tests/lab"], ["pytest", "tests/lab"]]
+    lab = ["pytest", *testing.TELLING, *testing.LAB_PARALLEL, "tests/lab"]
+    assert sorted(ran[-2:]) == [lab, ["pytest", *testing.TELLING, *testing.PARALLEL, "--ignore=tests/lab"]]
 
 
 def it_prints_what_ran_beside_in_one_piece(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

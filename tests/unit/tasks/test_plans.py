@@ -57,10 +57,7 @@ def test_the_plan_of_each_kind(kind: str, bearer: Callable[..., Client]) -> None
     data = dict(DATA[kind])
     if kind == "rejoin":
         instance_quarantine(cluster.instances.get(name="orders-2"), "it was the primary")
-    if kind == "adopt_cluster":
-        Discovery.objects.create(job_id=41, found=[well_made().as_row(), follower(server="far").as_row()])
-    if kind in ("take_over", "forget_cluster"):
-        as_adopted(cluster)
+    adoption_begun(kind, cluster)
     if data.get("copy"):
         data["copy"] = kept_copy(cluster)
     response = bearer("adam").post(f"/api/v1/clusters/{name}/plan", {"kind": kind, "data": data}, content_type="application/json")
@@ -72,6 +69,14 @@ def test_the_plan_of_each_kind(kind: str, bearer: Callable[..., Client]) -> None
     assert not [secret for secret in secrets if secret.reveal() in json.dumps(body)]
     assert "correct horse" not in json.dumps(body)
     assert Cluster.objects.count() == before
+
+
+def adoption_begun(kind: str, cluster: Cluster) -> None:
+    """What such a kind needs beforehand: something that was found, or was adopted."""
+    if kind == "adopt_cluster":
+        Discovery.objects.create(job_id=41, found=[well_made().as_row(), follower(server="far").as_row()])
+    if kind in ("take_over", "forget_cluster"):
+        as_adopted(cluster)
 
 
 def test_the_plan_of_a_take_over_shows_each_file_and_where_a_person_would_type(bearer: Callable[..., Client]) -> None:

@@ -22,7 +22,7 @@ from tasks.runbook import Head, Machine, Places, filename, runbook
 from tasks.services import job_request, job_sheet
 from tests.factories import ServerFactory, cluster_with_standbys
 from tests.unit.clusters.postgres.cast import alpha_spec
-from tests.unit.tasks.test_plans import DATA, kept_copy
+from tests.unit.tasks.test_plans import DATA, adoption_begun, kept_copy
 
 HEAD = Head("switchover of orders", datetime(2026, 12, 1, 3, tzinfo=UTC), "ab" * 32, 7)
 NODE1 = alpha_spec()
@@ -156,6 +156,7 @@ def it_can_be_read_by_a_shell_for_every_kind_of_job(kind: str) -> None:
     cluster = cluster_with_standbys("orders", standbys=2)
     if kind == "rejoin":
         instance_quarantine(cluster.instances.get(name="orders-2"), "it was the primary")
+    adoption_begun(kind, cluster)
     data = {"cluster": "orders", **DATA[kind], **({"copy": kept_copy(cluster)} if DATA[kind].get("copy") else {})}
     if kind == "create_cluster":
         data = {**DATA[kind], "name": "billing"}
