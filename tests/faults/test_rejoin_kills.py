@@ -81,7 +81,7 @@ def undo_idle(way: str) -> set[str]:
 
 
 def dies(job: Job, where: list[str]) -> None:
-    """One worker after another takes the job, and dies at the next of these places: every other one, on demand (PGREPLICA_TEST_LONG=1) each."""
+    """One worker after another takes the job, and dies at the next of these places: every other one, or each on demand (`rounds`)."""
     for place in where[:: rounds(2, 1)]:
         assert run_once(job, place) == -9, (place, texts(job)[-10:])
         lease_end(job)
