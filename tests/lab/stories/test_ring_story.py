@@ -36,7 +36,8 @@ FIGURES = logging.getLogger("lab.figures")
 pytestmark = pytest.mark.needs("lab")
 
 SCALE = rounds(1, 70)  # of pgbench; 70 are about 1 GB
-TURNS = rounds(3, 10)
+TURNS = rounds(2, 10)
+POWER = bool(rounds(0, 1))  # what comes after the ring is told in each run by test_power_story
 
 
 @dataclass
@@ -111,8 +112,10 @@ def it_goes_around_the_ring_loses_power_and_comes_back(lab: Lab, program: Progra
             writers.go_on()
             gaps.append(writers.gap(since))
             assert stage.writable() == [to]
-        primary = program.get("clusters/orders")["primary"]
-        _power_off_and_failover(lab, program, primary, writers)
+        if POWER:
+            _power_off_and_failover(lab, program, program.get("clusters/orders")["primary"], writers)
+        else:
+            assert writers.lost() == set()
     told = ", ".join(f"{gap:.3f}" for gap in gaps)
     FIGURES.info("%s rows acknowledged; gaps %s s, median %.3f, worst %.3f", writers.count, told, statistics.median(gaps), max(gaps))
     assert len(stage.writable()) == 1
