@@ -7,7 +7,6 @@ taken over every verb that changes something refuses, whatever job it comes from
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final
@@ -164,14 +163,8 @@ class AdoptedHandle(InstanceHandle):
             raise OnlyWatched(self.spec.name)
         return super()._fence()
 
-    def superuser_run(self, calls: Sequence[Call]) -> None:
-        """Run statements over its own socket, one script for each database, each shown in the log first."""
-        for database in dict.fromkeys(call.database for call in calls):
-            chosen = [call for call in calls if call.database == database]
-            for call in chosen:
-                self._conductor.command(call.display())
-            script = statements.script(*chosen)
-            self._changed(self.layout.door.psql(script, "Change what the log shows", database, changes=True))
+    def _script_run(self, script: str | Secret, database: str) -> None:
+        self._changed(self.layout.door.psql(script, "Change what the log shows", database, changes=True))
 
     def reload(self) -> None:
         self.superuser_run([Call(statements.RELOAD, {}, {})])

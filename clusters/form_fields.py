@@ -17,7 +17,7 @@ from clusters.postgres.text import Text
 from clusters.postgres.text import gettext_noop as _
 
 MAX_LINES: Final = 200
-SUPPORTED_MAJORS: Final = ("14", "15", "16", "17", "18")
+SUPPORTED_MAJORS: Final = tuple(map(str, names.MAJORS))
 _SYSTEM_USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
 _RATE: Final = re.compile(r"([0-9]{1,7})([kM]?)", re.ASCII)
 

@@ -27,6 +27,7 @@ from clusters.postgres.names import SUPERUSER
 from clusters.postgres.observe import observe_call
 from clusters.postgres.spec import InstanceSpec
 from clusters.postgres.statements import Call
+from clusters.secrets import Secret
 from clusters.selectors import instance_spec
 from clusters.sessions import Session, answered, panel_session, rows_of, unbroken
 
@@ -440,10 +441,13 @@ class InstanceHandle:
             chosen = [call for call in calls if call.database == database]
             for call in chosen:
                 self._conductor.command(call.display())
-            command = commands.psql(self.spec, statements.script(*chosen), database)
-            self._fence()
-            self._succeeded(self._tool(command, fenced=True), _("A statement on %(name)s failed: %(error)s"))
-            self._conductor.changed()
+            self._script_run(statements.script(*chosen), database)
+
+    def _script_run(self, script: str | Secret, database: str) -> None:
+        command = commands.psql(self.spec, script, database)
+        self._fence()
+        self._succeeded(self._tool(command, fenced=True), _("A statement on %(name)s failed: %(error)s"))
+        self._conductor.changed()
 
     def execute(self, call: Call) -> list[dict[str, Any]]:
         """Run one changing statement as the panel's role; the rows it returns."""

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from clusters.models import Cluster, Discovery, Instance, KeptCopy, ReplicationPair, Server, SshKey, Verification
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, image_choose, port_choose
+from clusters.postgres.build import Build
 from clusters.postgres.found import Found, Group, Tie
 from clusters.postgres.layout import Layout, layout_of
 from clusters.postgres.names import slot_name
@@ -265,7 +266,7 @@ def _adopted(cluster: Cluster, server: Server, name: str, found: Found, tie: Tie
         bindir=found.bindir if found.way == "process" else "",
         image=found.image if found.way == "container" else "",
         layout=layout_of(found, tie).as_row(),
-        surroundings={"libc": found.libc},
+        surroundings={"build": Build(libc=found.libc).as_row()},
     )
     return _created(row, {"name": "name"})
 

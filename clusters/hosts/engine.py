@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from clusters.hosts.errors import gettext_noop as _
-from clusters.hosts.errors import inert
-from clusters.hosts.machine import Finished, Machine, VerbFailed
+from clusters.hosts.errors import EngineUnheard, inert
+from clusters.hosts.machine import Finished, Machine
 
 SECONDS: Final = 30.0
 MOST: Final = 200
@@ -124,17 +123,13 @@ class Running:
 def containers(machine: Machine, values: Sequence[str] = ()) -> list[Container]:
     """The containers of the machine's engine, at most MOST of them; none where there is no engine.
 
-    `values`: names of environment variables (never of secrets) whose values are read. Raises: VerbFailed.
+    `values`: names of environment variables (never of secrets) whose values are read. Raises: EngineUnheard.
     """
     finished = machine.run(["sh", "-c", _LIST, "pgreplica", _template(values), str(MOST)], timeout=SECONDS)
     if finished.returncode == _ABSENT:
         return []
     if not finished.ok:
-        raise VerbFailed(
-            _("The Docker engine does not answer the system user: %(said)s"),
-            _("Start the engine, and add the system user to the group docker, if PostgreSQL runs in containers there."),
-            said=_last(finished),
-        )
+        raise EngineUnheard(_last(finished))
     return list(_records(finished.stdout))
 
 
@@ -147,7 +142,7 @@ def programs_running(machine: Machine, name: str) -> list[Running]:
 
 def _last(finished: Finished) -> str:
     lines = [line for line in finished.stderr.splitlines() if line.strip()]
-    return inert(lines[-1] if lines else f"exit status {finished.returncode}")
+    return lines[-1] if lines else f"exit status {finished.returncode}"
 
 
 def _template(values: Sequence[str]) -> str:

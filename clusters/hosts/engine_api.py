@@ -19,8 +19,7 @@ from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.errors import DockerException
 from requests.adapters import BaseAdapter
 
-from clusters.hosts.errors import HostError, inert
-from clusters.hosts.errors import gettext_noop as _
+from clusters.hosts.errors import EngineUnheard, inert
 from clusters.hosts.machine import Machine
 
 SECONDS: Final = 15.0
@@ -30,20 +29,8 @@ _URL: Final = "http://engine:80"
 _DIAL: Final = ("sh", "-c", "docker system dial-stdio | base64")
 
 
-class EngineSilent(HostError):
-    """There is no engine, it does not answer, or not this user. `said` is what the machine told of it."""
-
-    def __init__(self, said: str) -> None:
-        self.said = inert(said)
-        super().__init__(
-            _("The Docker engine does not answer: %(said)s"),
-            _("Start it, and put the server's system user into the group docker."),
-            said=self.said,
-        )
-
-
 def engine_facts(machine: Machine) -> dict[str, Any]:
-    """{"version", "api_version", "system", "processor"} of the machine's engine. Raises: EngineSilent, what `Machine.run` raises."""
+    """{"version", "api_version", "system", "processor"} of the machine's engine. Raises: EngineUnheard, what `Machine.run` raises."""
     said = _asked(machine, DEFAULT_DOCKER_API_VERSION, lambda client: client.version(api_version=False))
     words = {"version": "Version", "api_version": "ApiVersion", "system": "Os", "processor": "Arch"}
     return {name: inert(str(said.get(word, "")), 40) for name, word in words.items()}
@@ -54,7 +41,7 @@ def engine_state(machine: Machine, api_version: str) -> dict[str, Any]:
 
     `maps_users`: the numbers of users in containers are others than on the machine (rootless, userns-remap).
 
-    Raises: EngineSilent, what `Machine.run` raises.
+    Raises: EngineUnheard, what `Machine.run` raises.
     """
     said = _asked(machine, _spoken(api_version), lambda client: client.info())
     return {
@@ -81,7 +68,7 @@ def _asked(machine: Machine, api_version: str, question: Callable[[docker.APICli
         try:
             said = question(client)
         except (requests.RequestException, DockerException) as error:
-            raise EngineSilent(str(error)) from error
+            raise EngineUnheard(str(error)) from error
     return said if isinstance(said, dict) else {}
 
 

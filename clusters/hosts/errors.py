@@ -55,6 +55,18 @@ class VerbFailed(HostError):
     """A verb of the wrapper failed for a reason of the machine's own (disk full, missing program, ...)."""
 
 
+class EngineUnheard(VerbFailed):
+    """The machine's Docker engine does not answer, or not this user. `said` is what the machine told of it."""
+
+    def __init__(self, said: str) -> None:
+        self.said = inert(said)
+        super().__init__(
+            gettext_noop("The Docker engine does not answer the system user: %(said)s"),
+            gettext_noop("Start the engine, and add the system user to the group docker, if PostgreSQL runs in containers there."),
+            said=self.said,
+        )
+
+
 class UserRefused(HostError):
     """The panel cannot act as the system user it was told to use. Nothing was run."""
 

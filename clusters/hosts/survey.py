@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from clusters.hosts.engine_api import EngineSilent, engine_facts, engine_state
-from clusters.hosts.errors import CommandTimeout, inert
+from clusters.hosts.engine_api import engine_facts, engine_state
+from clusters.hosts.errors import CommandTimeout, EngineUnheard, inert
 from clusters.hosts.machine import Machine
 
 #: Missing ones are findings, or make the panel do the same in another way.
@@ -39,7 +39,7 @@ def engine(machine: Machine) -> dict[str, Any]:
     try:
         facts = engine_facts(machine)
         state = engine_state(machine, facts["api_version"])
-    except EngineSilent as silent:
+    except EngineUnheard as silent:
         return {"engine": "", "compose": compose, "error": silent.said}
     except CommandTimeout as late:
         return {"engine": "", "compose": compose, "error": late.what}

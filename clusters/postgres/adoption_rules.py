@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from clusters.postgres.found import EVERYWHERE, Found, Group, HbaLine
+from clusters.postgres.names import MAJORS
 from clusters.postgres.obstacles import Obstacle, obstacle, size
 from clusters.postgres.text import gettext_noop as _
 
 AdoptionRule = Callable[[Found, Group], Obstacle | None]
 
-MAJORS: Final = range(14, 19)
 #: What Docker gives a container before SIGKILL; a busy server needs longer for its last checkpoint.
 GRACE_SECONDS: Final = 30
 #: Of a slot that nobody reads from.

@@ -31,6 +31,9 @@ IDENTIFIER_BYTES: Final = 63
 
 SUPERUSER: Final = "postgres"
 
+#: PostgreSQL's major versions that the panel manages.
+MAJORS: Final = range(14, 19)
+
 #: Directory names of the layout, the name that a standby which nobody named shows in pg_stat_replication, and an address of the pages.
 RESERVED_OBJECTS: Final = frozenset({"quarantine", "walreceiver", "create"})
 #: What pg_hba.conf, SQL or the panel give another meaning.

@@ -6,7 +6,7 @@ Each compares a target (the copy to be, the candidate) with its source (what is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Literal
 
 from clusters.postgres.build import Build
 from clusters.postgres.obstacles import Obstacle, obstacle
@@ -26,71 +26,65 @@ class Pair:
     there: Build
     used: tuple[str, ...] | None = None  # extensions of the source's databases; None: not asked, or not known
 
+    def difference(self, name: Literal["machine", "libc", "icu", "image"]) -> dict[str, Any]:
+        """The words of a sentence about it; none where both are alike, or one of them is not known."""
+        here, there = getattr(self.here, name), getattr(self.there, name)
+        known = here and there and here != there
+        return {"value": here, "threshold": there, "target": self.target, "source": self.source} if known else {}
+
 
 def machine_differs(pair: Pair) -> Obstacle | None:
-    here, there = pair.here.machine, pair.there.machine
-    if not here or not there or here == there:
+    words = pair.difference("machine")
+    if not words:
         return None
     return obstacle(
         "machine_differs",
         "blocks",
         _("The processor of %(target)s is %(value)s, that of %(source)s %(threshold)s; a physical copy does not work across them."),
         _("Choose a server of the same kind."),
-        value=here,
-        threshold=there,
-        target=pair.target,
-        source=pair.source,
+        **words,
     )
 
 
 def libc_differs(pair: Pair) -> Obstacle | None:
     """Between versions of one library most texts sort alike; between glibc and musl (Alpine) they do not."""
-    here, there = pair.here.libc, pair.there.libc
-    if not here or not there or here == there:
+    words = pair.difference("libc")
+    if not words:
         return None
     return obstacle(
         "libc_differs",
-        "warns" if here.split()[0] == there.split()[0] else "blocks",
+        "warns" if words["value"].split()[0] == words["threshold"].split()[0] else "blocks",
         _("The C library of %(target)s is %(value)s, that of %(source)s %(threshold)s; they may sort text differently."),
         _("Indexes on text break. Use the same system or image on both; between versions of one library look for collation_mismatch."),
-        value=here,
-        threshold=there,
-        target=pair.target,
-        source=pair.source,
+        **words,
     )
 
 
 def icu_differs(pair: Pair) -> Obstacle | None:
     """Whether a database is damaged by it is what collation_mismatch tells, once the copy runs."""
-    here, there = pair.here.icu, pair.there.icu
-    if not here or not there or here == there:
+    words = pair.difference("icu")
+    if not words:
         return None
     return obstacle(
         "icu_differs",
         "warns",
         _("%(target)s is linked with ICU %(value)s, %(source)s with ICU %(threshold)s; its collations may sort text differently."),
         _("Use the same packages, or the same image, on both servers; else look for collation_mismatch and REINDEX what it names."),
-        value=here,
-        threshold=there,
-        target=pair.target,
-        source=pair.source,
+        **words,
     )
 
 
 def image_differs(pair: Pair) -> Obstacle | None:
     """A tag is no promise: it may name one image here and another there."""
-    here, there = pair.here.image, pair.there.image
-    if not here or not there or here == there:
+    words = pair.difference("image")
+    if not words:
         return None
     return obstacle(
         "image_differs",
         "warns",
         _("%(target)s runs the image %(value)s, %(source)s the image %(threshold)s."),
         _("Pull the same image on both servers, best by its digest, and restart the standby first."),
-        value=here,
-        threshold=there,
-        target=pair.target,
-        source=pair.source,
+        **words,
     )
 
 

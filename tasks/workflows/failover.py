@@ -87,10 +87,8 @@ def primary_cut_off(ctx: Context) -> str:
     """Fence the old primary and stop it, where its server can be reached"""
     old, before = _old(ctx), ctx.state_of(primary_asked.__name__)
     if not before["reachable"]:
-        confirmed = ctx.params.get("power_off")
-        ctx.keep(fence="confirmed" if confirmed else "none")
-        if confirmed:
-            return f"{ctx.job.requested_by_name} confirms that {confirmed} is off or cut from the network."
+        if confirmed := _confirmed(ctx):
+            return confirmed
         ctx.warn(f"Nobody can make sure that {old.spec.name} is stopped: its server does not answer.")
         return f"{old.spec.name} is not fenced. Keep applications away from {old.spec.address}:{old.spec.port}."
     why = f"job {ctx.job.pk}: failover, epoch {ctx.cluster.epoch + 1}"
@@ -273,12 +271,17 @@ def _ended_without_engine(ctx: Context, old: InstanceHandle, why: str) -> str:
     if old.end_processes():
         ctx.keep_now(fence="stopped")
         return f"No process of {old.spec.name} is left, and it cannot come up writable. Its engine does not answer."
-    confirmed = ctx.params.get("power_off")
-    ctx.keep_now(fence="confirmed" if confirmed else "none")
-    if confirmed:
-        return f"{ctx.job.requested_by_name} confirms that {confirmed} is off or cut from the network."
+    if confirmed := _confirmed(ctx):
+        return confirmed
     ctx.warn(f"Nobody can make sure that {old.spec.name} is stopped: its engine does not answer, and its processes are not to be seen.")
     return f"{old.spec.name} cannot come up writable, and may be running still."
+
+
+def _confirmed(ctx: Context) -> str:
+    """Puts down whether a person answers for it that the server is off, since nobody can make sure; who does, in a sentence."""
+    confirmed = ctx.params.get("power_off")
+    ctx.keep_now(fence="confirmed" if confirmed else "none")
+    return f"{ctx.job.requested_by_name} confirms that {confirmed} is off or cut from the network." if confirmed else ""
 
 
 def _stopped(ctx: Context, old: InstanceHandle) -> None:

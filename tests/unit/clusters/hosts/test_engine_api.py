@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from clusters.hosts.engine_api import EngineSilent, engine_facts, engine_state
+from clusters.hosts.engine_api import engine_facts, engine_state
+from clusters.hosts.errors import EngineUnheard
 from clusters.hosts.machine import Finished, Machine
 from clusters.hosts.survey import engine
 
@@ -65,7 +66,7 @@ def it_never_asks_an_engine_in_newer_words_than_the_sdk_knows() -> None:
     ],
 )
 def it_says_what_came_in_the_place_of_an_answer(answer: bytes, complaint: str, said: str) -> None:
-    with pytest.raises(EngineSilent) as caught:
+    with pytest.raises(EngineUnheard) as caught:
         engine_facts(machine(answer, complaint=complaint)[0])
     assert said in caught.value.said
 
