@@ -10,6 +10,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
+from pgreplica_admin.database import connection_options
 from pgreplica_admin.keys import encryption_keys_ensure, secret_key_ensure
 from pgreplica_admin.logs import logging_config
 from pgreplica_admin.state import state_directory
@@ -96,6 +97,11 @@ TEMPLATES = [
     },
 ]
 
+# -- the job engine (docs/explanation/job-engine.md)
+JOB_LEASE_SECONDS = env.float("PGREPLICA_LEASE_SECONDS", 30.0)
+JOB_LOG_MAX_LINES = env.int("PGREPLICA_LOG_MAX_LINES", 100_000)
+JOB_LINE_MAX_BYTES = 8192
+
 # -- the panel's own database: PostgreSQL, embedded (`./pgreplica up` sets DATABASE_URL) or yours
 DATABASES = {"default": env.db_url("DATABASE_URL", default="postgresql:///pgreplica")}
 if env.str("PGREPLICA_DATABASE_PASSWORD_FILE", ""):
@@ -104,9 +110,11 @@ DATABASES["default"] |= {
     "HOST": unquote(DATABASES["default"]["HOST"]),  # libpq's way to name a socket directory in a URL: %2Frun%2Fpostgresql
     "CONN_HEALTH_CHECKS": True,  # the pool looks before it gives a connection out, so a database restart fails no page
     "CONN_MAX_AGE": 0,  # under ASGI a kept connection is never given back; the pool keeps them
-    "OPTIONS": DATABASES["default"].get("OPTIONS", {})
-    | {"pool": {"min_size": 1, "max_size": env.int("PGREPLICA_DATABASE_POOL", 12), "timeout": 10}},
 }
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    pool={"min_size": 1, "max_size": env.int("PGREPLICA_DATABASE_POOL", 12), "timeout": 10},
+    options=connection_options(DATABASES["default"].get("OPTIONS", {}).get("options", ""), JOB_LEASE_SECONDS),
+)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- the doorbell
@@ -129,10 +137,6 @@ CELERY_BEAT_SCHEDULE = {
     "verify": {"task": "tasks.verify_all", "schedule": 300.0},
 }
 
-# -- the job engine (docs/explanation/job-engine.md)
-JOB_LEASE_SECONDS = env.float("PGREPLICA_LEASE_SECONDS", 30.0)
-JOB_LOG_MAX_LINES = env.int("PGREPLICA_LOG_MAX_LINES", 100_000)
-JOB_LINE_MAX_BYTES = 8192
 # A silent live log says this often that it is there, and looks up again whether its viewer may still see it.
 STREAM_HEARTBEAT_SECONDS = env.float("PGREPLICA_STREAM_HEARTBEAT_SECONDS", 15.0)
 # Where `./pgreplica up` has put the embedded PostgreSQL programs; empty where there are none.

@@ -26,6 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Pages are tested without collectstatic: static files come from their sources.
     settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)  # whitenoise warns where it is missing
+    # A test is one transaction, however long it does something else.
+    settings.DATABASES["default"]["OPTIONS"]["options"] = ""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

@@ -15,6 +15,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.db import connections  # noqa: E402
 
+from pgreplica_admin.database import connection_options  # noqa: E402
 from tasks import runner  # noqa: E402
 from tests.faults.toy import toys  # noqa: E402
 
@@ -22,9 +23,10 @@ from tests.faults.toy import toys  # noqa: E402
 def work(job_id: int, database: str, env: Mapping[str, str], values: Mapping[str, Any], deliveries: int) -> None:
     """Take a job as a worker does, in as many threads as it is delivered. Exit code 3: it was not to be had; 4: more than once."""
     os.environ.update(env)
-    connections.settings["default"]["NAME"] = database
     for name, value in values.items():
         setattr(settings, name, value)
+    connections.settings["default"]["NAME"] = database
+    connections.settings["default"]["OPTIONS"]["options"] = connection_options("", settings.JOB_LEASE_SECONDS)
     with toys():
         had = _delivered(job_id, deliveries)
     os._exit({0: 3, 1: 0}.get(had, 4))

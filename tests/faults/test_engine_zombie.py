@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.db import connection
 
+from pgreplica_admin.database import connection_options
 from tasks.kinds import Status
 from tasks.models import Job
 from tests.faults.harness import Worker, assert_sound, drive, texts
@@ -47,6 +49,16 @@ def it_refuses_everything_late_of_a_worker_that_wakes_after_its_lease(
     assert_sound(job)
     assert job.status == Status.DONE
     assert len(diary(tmp_path)) == len(set(diary(tmp_path))) == 10
+
+
+def it_takes_the_job_though_a_frozen_worker_has_left_its_row_locked(toy: Callable[..., Job]) -> None:
+    job = toy()
+    panel = {name: connection.get_connection_params()[name] for name in ("host", "port", "user", "password", "dbname")}
+    with psycopg.connect(**panel, options=connection_options("", SHORT["JOB_LEASE_SECONDS"])) as frozen:
+        frozen.execute("SELECT 1 FROM tasks_job WHERE id = %s FOR UPDATE", [job.pk])
+        assert drive(job).status == Status.DONE
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            frozen.execute("SELECT 1")
 
 
 def it_keeps_its_lease_while_it_works_for_longer_than_one(toy: Callable[..., Job], tmp_path: Path) -> None:
