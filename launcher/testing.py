@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 #: One process more than cores, since stories wait for servers; what is left of a long file goes to the one that is idle.
 PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
@@ -18,6 +20,9 @@ LAB = "tests/lab"
 LAB_PARALLEL = ("-n", "2", "--dist", "loadfile")
 #: What took longest is told, so that a suite that grows is seen to.
 TELLING = ("--durations=25", "--durations-min=5")
+#: Where the tests make their directories: sockets need short paths.
+TEMPORARY: Final = Path("/tmp")  # noqa: S108
+MEMORY: Final = 6 << 30
 PACKAGES = ("launcher", "clusters", "tasks", "pgreplica_admin")
 
 
@@ -32,12 +37,33 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str]) -> int:
     ]
     with ThreadPoolExecutor(1) as beside:
         lab = beside.submit(_run, checkout, "pytest, the lab", ["pytest", *TELLING, *LAB_PARALLEL, LAB], later=True)
-        codes.append(_run(checkout, "pytest", ["pytest", *TELLING, *PARALLEL, f"--ignore={LAB}"]))
+        codes.append(_run(checkout, "pytest", ["pytest", *TELLING, *PARALLEL, f"--ignore={LAB}"], before=in_memory(checkout)))
         codes.append(lab.result())
     return next((code for code in codes if code), 0)
 
 
-def _run(checkout: Path, title: str, words: list[str], *, later: bool = False) -> int:
+def in_memory(checkout: Path) -> tuple[str, ...]:
+    """Words before a command that give it a /tmp of its own in memory, gone with it however it ends; none where that cannot be.
+
+    The tests make some hundred PostgreSQL clusters: thousands of small files each, which cost a disk more time than PostgreSQL.
+    """
+    hidden = any(Path(path).is_relative_to(TEMPORARY) for path in (checkout, sys.prefix, sys.base_prefix))
+    if os.geteuid() != 0 or hidden or not shutil.which("unshare") or _memory_available() < 2 * MEMORY:
+        return ()
+    mount = f'mount -t tmpfs -o mode=1777,size={MEMORY} pgreplica-test {TEMPORARY} && exec "$@"'
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "in-memory")
+
+
+def _memory_available() -> int:
+    """In bytes; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+
+
+def _run(checkout: Path, title: str, words: list[str], *, later: bool = False, before: Sequence[str] = ()) -> int:
     """The exit code. `later`: what it prints comes in one piece when it has ended, since another step prints beside it."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pgr-") as state, tempfile.TemporaryFile() as printed:
@@ -46,7 +72,7 @@ def _run(checkout: Path, title: str, words: list[str], *, later: bool = False) -
         # Loading the settings makes key files: not among the panel's own.
         environment = os.environ | {"PGREPLICA_STATE_DIR": state} if words[0] == "mypy" else os.environ
         streams = {"stdout": printed, "stderr": subprocess.STDOUT} if later else {}
-        code = subprocess.run([sys.executable, "-m", *words], cwd=checkout, env=environment, check=False, **streams).returncode  # type: ignore[call-overload]
+        code = subprocess.run([*before, sys.executable, "-m", *words], cwd=checkout, env=environment, check=False, **streams).returncode  # type: ignore[call-overload]
         if later:
             printed.seek(0)
             print(f"== {title}\n{printed.read().decode(errors='replace')}", flush=True)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.lab.lab import Lab
 from tests.lab.site import TESTS, Site
+from tests.rounds import rounds
+
+#: A file system in memory: there the engines' many small files cost a fraction. What is measured is measured on disks.
+MEMORY = Path("/dev/shm/pgreplica-lab")
+ROOM = 8 << 30
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +32,12 @@ def _site(number: int, worker: str) -> Site:
     """`worker`: the number of a process of pytest-xdist, or "master"."""
     if worker.isdigit():
         number = 10 * (int(worker) + 1) + number
-    return Site(name=f"lab{number}", prefix=f"10.77.{number}") if number else TESTS
+    name, prefix = (f"lab{number}", f"10.77.{number}") if number else (TESTS.name, TESTS.prefix)
+    return Site(name, prefix, base=rounds(_fast(), TESTS.base))
+
+
+def _fast() -> Path:
+    return MEMORY if MEMORY.parent.is_dir() and shutil.disk_usage(MEMORY.parent).free > ROOM else TESTS.base
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from tests.lab.locks import locked
 from tests.lab.network import Network
 from tests.lab.server import LabServer
 from tests.lab.site import FIRST_NUMBER, NAMES, TESTS, Site
-from tests.lab.template import engine_data
+from tests.lab.template import engine_data, near
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +59,7 @@ class Lab:
         self.site.directory.mkdir(parents=True, mode=0o700)
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(self.key)])
         self.network.up()
-        template = engine_data(self.site, self.public_key, images)
+        template = near(engine_data(self.site, self.public_key, images), self.site.directory)
         self.servers = {name: LabServer(self.site, name, FIRST_NUMBER + number) for number, name in enumerate(NAMES[:count])}
         at_once(lambda server: self._begin(server, template), self.servers.values())
         self.write_known_hosts()

@@ -26,6 +26,15 @@ def engine_data(site: Site, public_key: str, images: Sequence[str] | None = None
         return _engine_data(site, public_key, IMAGES if images is None else images)
 
 
+def near(template: Path, directory: Path) -> Path:
+    """The template on the file system of `directory`, where servers can share its files."""
+    if template.stat().st_dev == directory.stat().st_dev:
+        return template
+    copy = directory / "engine"
+    run(["cp", "--archive", str(template), str(copy)])
+    return copy
+
+
 def _engine_data(site: Site, public_key: str, images: Iterable[str]) -> Path:
     site.cache.mkdir(parents=True, exist_ok=True)
     archives = [archive_of(tag, site.cache) for tag in sorted(images)]

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The words of each step that would have been run; each succeeds."""
     steps: list[list[str]] = []
 
-    def run(checkout: Path, title: str, words: list[str], *, later: bool = False) -> int:
+    def run(checkout: Path, title: str, words: list[str], *, later: bool = False, before: Sequence[str] = ()) -> int:
         steps.append(words)
         return 0
 
@@ -39,5 +43,24 @@ def it_runs_nothing_but_what_was_asked_for(ran: list[list[str]], tmp_path: Path)
 
 
 def it_answers_with_the_first_failure(ran: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(testing, "_run", lambda checkout, title, words, **_later: {"mypy": 3, "pytest": 1}.get(words[0], 0))
+    monkeypatch.setattr(testing, "_run", lambda checkout, title, words, **_how: {"mypy": 3, "pytest": 1}.get(words[0], 0))
     assert testing.run_tests(tmp_path, []) == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="mounting needs root")
+def it_gives_the_tests_a_temporary_directory_in_memory_that_nobody_else_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "_memory_available", lambda: 2 * testing.MEMORY)
+    looks = ["sh", "-c", 'stat -f -c %T /tmp; ls -A /tmp; echo "$1"', "looks", "a b"]
+    shown = subprocess.run([*testing.in_memory(Path("/srv")), *looks], capture_output=True, text=True, check=True)
+    assert shown.stdout == "tmpfs\na b\n"
+
+
+@pytest.mark.parametrize("checkout", ["/tmp", "/tmp/clone"])
+def it_hides_no_checkout(checkout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "_memory_available", lambda: 2 * testing.MEMORY)
+    assert testing.in_memory(Path(checkout)) == ()
+
+
+def it_leaves_a_small_machine_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "_memory_available", lambda: 2 * testing.MEMORY - 1)
+    assert testing.in_memory(Path("/srv")) == ()
