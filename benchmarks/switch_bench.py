@@ -16,7 +16,7 @@ from clusters.models import Cluster, Instance
 from clusters.postgres.facts import Lsn, parse_controldata
 from clusters.postgres.files import render_replication_conf, standby_signal
 from clusters.selectors import instance_spec
-from tests.writers import Writers
+from tests.writers import LIVELY, Writers
 
 POLL_SECONDS = 0.005
 
@@ -25,7 +25,7 @@ class SwitchBench(Bench):
     def __init__(self, base: Path, writers: int) -> None:
         super().__init__(base)
         self.stage.standby(name="node2")
-        self.writers = Writers(self.stage.dsn("orders"), count=writers)
+        self.writers = Writers(self.stage.dsn("orders"), count=writers, pace=LIVELY)
         self.rebuilds = 0  # nothing here can rebuild: a standby that does not follow ends the run
 
     def switch(self, how: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
@@ -128,8 +128,30 @@ def connection_string(cluster: Cluster, instances: list[Instance], *, user: str 
 
 def instance_spec(instance: Instance) -> InstanceSpec:
     """Everything `clusters.postgres` needs to know about an instance, from the declared rows."""
+    return _spec(instance, list(_members(instance.cluster).only(*_OF_MEMBERS)))
+
+
+def instance_specs(cluster: Cluster, *, ready: bool = False) -> list[tuple[Instance, InstanceSpec]]:
+    """The same of every instance in one query, the declared primary first, then by name. `ready`: only of those that are made."""
+    members = list(_members(cluster).defer(*_NOT_OF_SPECS))
+    chosen = [row for row in members if row.lifecycle == Lifecycle.READY or not ready]
+    return [(row, _spec(row, members)) for row in sorted(chosen, key=lambda row: row.role)]  # "primary" sorts before "standby"
+
+
+#: What one instance's files and commands say of the others.
+_OF_MEMBERS: Final = (
+    "name", "port", "role", "lifecycle", "quarantined_at", "cluster_id", "server__address",
+    "pair__slot", "pair__upstream__name", "pair__upstream__port", "pair__upstream__server__address",
+)  # fmt: skip
+_NOT_OF_SPECS: Final = ("observed", "pair__upstream__observed", "pair__upstream__server__facts")
+
+
+def _members(cluster: Cluster) -> QuerySet[Instance]:
+    return cluster.instances.select_related("server", "pair__upstream__server").order_by("name")
+
+
+def _spec(instance: Instance, members: list[Instance]) -> InstanceSpec:
     cluster, server = instance.cluster, instance.server
-    members = list(cluster.instances.select_related("server", "pair__upstream__server").order_by("name"))
     pair = next((_pair(row) for row in members if row.pk == instance.pk), None)
     return InstanceSpec(
         cluster=cluster.name,

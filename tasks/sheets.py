@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from clusters.models import Instance
 from clusters.postgres.spec import InstanceSpec
-from clusters.selectors import instance_spec
+from clusters.selectors import instance_spec, instance_specs
 from tasks.kinds import KINDS
 from tasks.models import Job
 from tasks.runbook import Head, Machine, Places, filename, runbook
@@ -19,18 +19,17 @@ from tasks.workflows.step import PointOfNoReturn
 
 def places_of(job: Job) -> Places:
     """The servers and instances of what the job acts on, as recorded now; the job need not be stored."""
-    rows = list(job.cluster.instances.select_related("server", "cluster")) if job.cluster else []
-    if job.instance is not None and job.instance.pk not in {row.pk for row in rows}:
-        rows.append(job.instance)
-    machines = {row.server.name: Machine(row.server.address, row.server.run_as) for row in rows}
+    members = instance_specs(job.cluster) if job.cluster else []
+    if job.instance is not None and job.instance.pk not in {row.pk for row, _spec in members}:
+        members.append((job.instance, instance_spec(job.instance)))
+    machines = {row.server.name: Machine(row.server.address, row.server.run_as) for row, _spec in members}
     if job.server is not None:
         machines[job.server.name] = Machine(job.server.address, job.server.run_as)
-    return Places(machines, {row.name: _spec(job, row) for row in rows})
+    return Places(machines, {row.name: _found(job, row, spec) for row, spec in members})
 
 
-def _spec(job: Job, row: Instance) -> InstanceSpec:
+def _found(job: Job, row: Instance, spec: InstanceSpec) -> InstanceSpec:
     """The instance where the plan's statements find it: one that leaves has moved to its new cluster's directory by then."""
-    spec = instance_spec(row)
     moves = job.kind == "promote" and row.name == job.instance_name and row.cluster_id == job.cluster_id
     return replace(spec, cluster=str(job.params["new_cluster"])) if moves else spec
 

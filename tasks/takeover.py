@@ -5,7 +5,7 @@ from __future__ import annotations
 from clusters.hosts.errors import HostError, TokenRefused
 from clusters.hosts.machine import Fence
 from clusters.machines import ask_again, machine_of
-from clusters.selectors import instance_spec
+from clusters.selectors import instance_specs
 from tasks.journal import Journal, Level
 from tasks.models import Job
 from tasks.workflows.step import LeaseLost
@@ -19,9 +19,8 @@ def servers_claimed(job: Job, journal: Journal) -> None:
     """
     if job.cluster is None or not job.mutating:
         return
-    rows = job.cluster.instances.select_related("server", "cluster")
     ask_again()
-    for server, spec in {row.server_id: (row.server, instance_spec(row)) for row in rows}.values():
+    for server, spec in {row.server_id: (row.server, spec) for row, spec in instance_specs(job.cluster)}.values():
         try:
             machine = machine_of(server)
             if machine.exists(spec.cluster_directory):

@@ -8,9 +8,14 @@ from itertools import groupby, pairwise
 
 import psycopg
 
+from tests.rounds import rounds
 from tests.waiting import wait_until
 
 CONNECT_SECONDS = 2
+#: Seconds between two rows of a writer, and between two attempts to connect. With those of LIVELY, eight writers keep a processor busy, and
+#: what they measure is exact; with the others every test has processors left for what it is about.
+LIVELY = (0.002, 0.005)
+CALM = (0.02, 0.05)
 
 
 class Writers:
@@ -20,9 +25,9 @@ class Writers:
     in autocommit, came back without an error or a warning.
     """
 
-    def __init__(self, dsn: str, count: int = 8, pause: float = 0.002) -> None:
+    def __init__(self, dsn: str, count: int = 8, pace: tuple[float, float] = rounds(CALM, LIVELY)) -> None:
         self.dsn = dsn
-        self.pause = pause
+        self.pause, self.patience = pace
         self.acknowledged: list[list[int]] = [[] for _ in range(count)]
         self.moments: list[float] = []
         self.answers: list[tuple[float, str]] = []  # when somebody acknowledged, and who: address:port
@@ -89,4 +94,4 @@ class Writers:
                         warned.clear()
                         time.sleep(self.pause)
             except psycopg.Error:  # the application tries again: that is the gap
-                time.sleep(0.005)
+                time.sleep(self.patience)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from clusters.models import Cluster, Instance
-from clusters.models.cluster import Lifecycle
 from clusters.postgres import commands, containers, files
 from clusters.postgres.command import Command
 from clusters.postgres.files import File, render_passfile, render_pg_hba
@@ -13,7 +12,7 @@ from clusters.postgres.guard import render_guard_conf
 from clusters.postgres.spec import InstanceSpec, without
 from clusters.postgres.statements import Call
 from clusters.secrets import Secret
-from clusters.selectors import instance_spec
+from clusters.selectors import instance_spec, instance_specs
 from tasks.plan import PlanItem, PlanRequest, command_item, file_item, sql_item
 
 
@@ -30,8 +29,7 @@ def planned_spec(request: PlanRequest) -> InstanceSpec:
 def planned_members(request: PlanRequest) -> list[InstanceSpec]:
     """The finished members of the cluster, without the instance the job is about."""
     instance = planned_instance(request)
-    rows = instance.cluster.instances.filter(lifecycle=Lifecycle.READY).exclude(pk=instance.pk).select_related("server", "cluster")
-    return [instance_spec(row) for row in rows.order_by("role", "name")]
+    return [spec for row, spec in instance_specs(instance.cluster, ready=True) if row.pk != instance.pk]
 
 
 def planned_cluster(request: PlanRequest) -> Cluster:
@@ -42,8 +40,7 @@ def planned_cluster(request: PlanRequest) -> Cluster:
 
 def planned_rows(request: PlanRequest) -> list[InstanceSpec]:
     """Every finished member of the cluster, the declared primary first."""
-    rows = planned_cluster(request).instances.filter(lifecycle=Lifecycle.READY).select_related("server", "cluster")
-    return [instance_spec(row) for row in rows.order_by("role", "name")]
+    return [spec for _row, spec in instance_specs(planned_cluster(request), ready=True)]
 
 
 def planned_primary(request: PlanRequest) -> InstanceSpec:

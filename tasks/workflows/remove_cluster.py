@@ -9,7 +9,7 @@ from clusters.instances import InstanceHandle
 from clusters.models.cluster import Lifecycle
 from clusters.postgres import commands
 from clusters.postgres.spec import InstanceSpec
-from clusters.selectors import instance_spec
+from clusters.selectors import instance_specs
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.planning import planned
@@ -64,8 +64,7 @@ def _handles(ctx: Context) -> list[InstanceHandle]:
 def _specs(request: PlanRequest) -> list[tuple[InstanceSpec, str]]:
     if request.cluster is None:
         raise LookupError("this plan needs a cluster")
-    rows = request.cluster.instances.select_related("server", "cluster").order_by("role", "name")
-    return [(instance_spec(row), row.lifecycle) for row in rows]
+    return [(spec, row.lifecycle) for row, spec in instance_specs(request.cluster)]
 
 
 def _stop_plan(request: PlanRequest) -> Iterable[PlanItem]:

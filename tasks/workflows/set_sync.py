@@ -17,13 +17,13 @@ from clusters.postgres import commands, files, rules
 from clusters.postgres.rules import SyncChangeFacts
 from clusters.postgres.statements import CHECKPOINT, Call
 from clusters.postgres.sync import SyncMode, SyncNames
-from clusters.selectors import instance_spec
+from clusters.selectors import instance_specs
 from clusters.synchronous import synchronous_of
 from tasks.context import Context
 from tasks.plan import PlanItem, PlanRequest, file_item
 from tasks.workflows.observing import pair_observed
 from tasks.workflows.obstacles import obstacles_heeded
-from tasks.workflows.planning import planned, planned_cluster
+from tasks.workflows.planning import planned, planned_cluster, planned_primary
 from tasks.workflows.step import Step, Workflow
 from tasks.workflows.synchronous import (
     Wish,
@@ -157,9 +157,8 @@ def _pairs(cluster: Cluster) -> Iterable[ReplicationPair]:
 def _names_plan(request: PlanRequest) -> Iterable[PlanItem]:
     cluster = planned_cluster(request)
     mode, count = _wanted(request.params)
-    rows = list(cluster.instances.filter(lifecycle=Lifecycle.READY).select_related("server").order_by("role", "name"))
-    for row in rows if count < cluster.sync_count else [*rows[1:], *rows[:1]]:
-        before = instance_spec(row)
+    members = instance_specs(cluster, ready=True)
+    for row, before in members if count < cluster.sync_count else [*members[1:], *members[:1]]:
         after = replace(before, synchronous=synchronous_of(row, mode=mode, count=count)[0])
         file = files.render_replication_conf(after)
         yield file_item(after.server, file.path, file.diff(files.render_replication_conf(before).content))
@@ -169,8 +168,7 @@ def _names_plan(request: PlanRequest) -> Iterable[PlanItem]:
 def _proof_plan(request: PlanRequest) -> Iterable[PlanItem]:
     cluster = planned_cluster(request)
     if _wanted(request.params)[1] >= cluster.sync_count:
-        row = cluster.instances.select_related("server").get(role=Instance.Role.PRIMARY)
-        yield from planned(instance_spec(row), Call(CHECKPOINT, {}, {}))
+        yield from planned(planned_primary(request), Call(CHECKPOINT, {}, {}))
 
 
 WORKFLOW = Workflow(

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from clusters.hosts.machine import HostError
 from clusters.models import ReplicationPair
 from clusters.postgres.names import slot_name
-from clusters.selectors import instance_spec
 from tasks.context import Context
 from tasks.plan import PlanItem, PlanRequest
 from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.looking import as_recorded, member_looked, members_ready
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
 from tasks.workflows.observing import streaming_awaited
-from tasks.workflows.planning import planned, planned_cluster, planned_primary, planned_siblings, planned_spec
+from tasks.workflows.planning import planned, planned_cluster, planned_primary, planned_rows, planned_siblings, planned_spec
 from tasks.workflows.slots import drop_call, unowned_dropped
 from tasks.workflows.step import StepFailed
 
@@ -69,8 +68,7 @@ def succession_summary(ctx: Context) -> str:
 
 
 def verify_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    rows = planned_cluster(request).instances.filter(lifecycle="ready").select_related("server", "cluster").order_by("name")
-    specs = [instance_spec(row) for row in rows]
+    specs = sorted(planned_rows(request), key=lambda spec: spec.name)
     assert request.instance is not None
     new = next(spec for spec in specs if spec.name == request.instance.name)
     epoch = planned_cluster(request).epoch + 1

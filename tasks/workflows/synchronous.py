@@ -24,7 +24,7 @@ from clusters.postgres.guarantee import same_names
 from clusters.postgres.spec import InstanceSpec
 from clusters.postgres.statements import CHECKPOINT, Call
 from clusters.postgres.sync import counted, parse_names
-from clusters.selectors import instance_spec
+from clusters.selectors import instance_specs
 from clusters.synchronous import synchronous_of
 from tasks.context import Context
 from tasks.plan import PlanItem, file_item
@@ -235,9 +235,9 @@ def planned_counting(instance: Instance, *, with_it: bool) -> Iterator[PlanItem]
     """What lets commits count on the standby, or no longer; nothing where they wait for nobody."""
     if instance.cluster.sync_mode == "async":
         return
-    rows = instance.cluster.instances.filter(lifecycle=Lifecycle.READY).exclude(pk=instance.pk).select_related("server")
-    for row in rows.order_by("role", "name"):
-        spec = instance_spec(row)
+    for row, spec in instance_specs(instance.cluster, ready=True):
+        if row.pk == instance.pk:
+            continue
         has = replace(spec, synchronous=synchronous_of(row, joiner=instance)[0])
         lacks = replace(spec, synchronous=synchronous_of(row, leaver=instance)[0])
         old, new = (render_replication_conf(one) for one in ((lacks, has) if with_it else (has, lacks)))

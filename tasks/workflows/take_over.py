@@ -21,7 +21,7 @@ from clusters.postgres.layout import Layout
 from clusters.postgres.spec import InstanceSpec
 from clusters.postgres.statements import Call
 from clusters.secrets import Secret
-from clusters.selectors import instance_spec
+from clusters.selectors import instance_specs
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest, file_item
 from tasks.workflows.marker import marker_arrived, marker_plan, marker_write
@@ -258,8 +258,7 @@ def _auto_kept(spec: InstanceSpec, job: int | str) -> str:
 
 
 def _planned_rows(request: PlanRequest) -> list[tuple[Instance, InstanceSpec]]:
-    rows = planned_cluster(request).instances.select_related("server", "cluster").order_by("role", "name")
-    return [(row, instance_spec(row)) for row in rows]
+    return instance_specs(planned_cluster(request))
 
 
 def _roles_plan(request: PlanRequest) -> Iterable[PlanItem]:

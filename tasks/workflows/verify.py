@@ -16,7 +16,6 @@ from clusters.instances import InstanceHandle
 from clusters.models import Instance, ReplicationPair
 from clusters.models.cluster import Lifecycle
 from clusters.postgres.facts import InstanceFacts
-from clusters.selectors import instance_spec
 from tasks.actor import SCHEDULE
 from tasks.audit import audit_single
 from tasks.context import Context
@@ -28,6 +27,7 @@ from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.looking import logins_tried, member_looked
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
 from tasks.workflows.observing import instance_observed
+from tasks.workflows.planning import planned_rows
 from tasks.workflows.step import Step, StepFailed, Workflow
 
 ARRIVAL_SECONDS: Final = 10.0
@@ -187,8 +187,7 @@ def _pairs(ctx: Context) -> Iterable[ReplicationPair]:
 def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
     if request.cluster is None:
         raise LookupError("this plan needs a cluster")
-    rows = list(request.cluster.instances.filter(lifecycle=Lifecycle.READY).select_related("server", "cluster").order_by("role", "name"))
-    specs = [] if request.cluster.is_watched else [instance_spec(row) for row in rows]
+    specs = [] if request.cluster.is_watched else planned_rows(request)
     return [item for spec in specs[1:] for item in marker_plan(specs[0], spec, request.cluster.epoch)]
 
 
