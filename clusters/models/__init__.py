@@ -3,7 +3,11 @@
 from clusters.models.cluster import Cluster, Instance, ReplicationPair, SyncMode
 from clusters.models.discovery import Discovery
 from clusters.models.kept import KeptCopy
+from clusters.models.samples import FineSample, InstanceState, Monitor, Sample
 from clusters.models.server import Server, SshKey
 from clusters.models.verification import Verification
 
-__all__ = ["Cluster", "Discovery", "Instance", "KeptCopy", "ReplicationPair", "Server", "SshKey", "SyncMode", "Verification"]
+__all__ = [
+    "Cluster", "Discovery", "FineSample", "Instance", "InstanceState", "KeptCopy", "Monitor", "ReplicationPair", "Sample", "Server",
+    "SshKey", "SyncMode", "Verification",
+]  # fmt: skip

@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 
-class _Row:
+class Row:
     """A frozen dataclass that is made from a JSON object with a key for each field, and gives that object back."""
 
     @classmethod
@@ -62,7 +62,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class ReplicationRow(_Row):
+class ReplicationRow(Row):
     """A line of pg_stat_replication: somebody who receives WAL from this instance, or takes a base backup."""
 
     pid: int
@@ -79,7 +79,7 @@ class ReplicationRow(_Row):
 
 
 @dataclass(frozen=True)
-class SlotRow(_Row):
+class SlotRow(Row):
     """A line of pg_replication_slots."""
 
     name: str
@@ -93,7 +93,7 @@ class SlotRow(_Row):
 
 
 @dataclass(frozen=True)
-class ReceiverRow(_Row):
+class ReceiverRow(Row):
     """The line of pg_stat_wal_receiver: how this standby receives."""
 
     status: str  # "streaming", "waiting", ...
@@ -107,7 +107,7 @@ class ReceiverRow(_Row):
 
 
 @dataclass(frozen=True)
-class InstanceFacts(_Row):
+class InstanceFacts(Row):
     """One look at a running instance. Times are seconds by its own clock, sizes are bytes."""
 
     version_num: int
@@ -178,7 +178,7 @@ def _read(kind: str, value: Any) -> Any:
     """A JSON value as the field's type. Raises: TypeError for a value of another type."""
     if value is None and kind.endswith("| None"):
         return None
-    json_type, convert = _READERS[kind.removesuffix(" | None")]
+    json_type, convert = READERS[kind.removesuffix(" | None")]
     if not isinstance(value, json_type) or (isinstance(value, bool) and json_type is not bool):
         raise TypeError(f"{kind} expected")
     return convert(value)
@@ -189,7 +189,7 @@ def _strings(values: list[Any]) -> tuple[str, ...]:
 
 
 #: For the type of each field: the JSON type it comes as, and how it is made of that.
-_READERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+READERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "bool": (bool, bool),
     "int": (int, int),
     "float": (int | float, float),

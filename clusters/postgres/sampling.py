@@ -1,0 +1,95 @@
+"""What the monitor asks each instance every few seconds: one statement, one JSON value, cheap enough for a busy server.
+
+It runs as the panel's role (pg_monitor) on PostgreSQL 14 to 18. Positions come as bytes since 0/0, so that they can be subtracted.
+Sources: the chapters "Monitoring Database Activity" and "System Administration Functions" of the PostgreSQL manual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, LiteralString
+
+from clusters.postgres.facts import READERS, Row
+
+SAMPLE: Final[LiteralString] = """
+SELECT pg_catalog.json_build_object(
+    'in_recovery', recovery,
+    'system_identifier', (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
+    'started_at', extract(epoch FROM pg_catalog.pg_postmaster_start_time())::float8,
+    'timeline', CASE WHEN recovery
+        THEN coalesce((SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver),
+                      (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()))
+        ELSE ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END,
+    'position', pg_catalog.pg_wal_lsn_diff(here, '0/0')::bigint,
+    'replayed', CASE WHEN recovery THEN pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::bigint END,
+    'replay_paused', recovery AND pg_catalog.pg_is_wal_replay_paused(),
+    'replay_age_seconds', CASE WHEN recovery AND here IS DISTINCT FROM pg_catalog.pg_last_wal_replay_lsn()
+        THEN extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp())::float8 END,
+    'receiver', (SELECT status FROM pg_catalog.pg_stat_wal_receiver),
+    'receiver_silent_seconds', (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - last_msg_receipt_time)::float8
+        FROM pg_catalog.pg_stat_wal_receiver),
+    'connections', (SELECT sum(numbackends)::int FROM pg_catalog.pg_stat_database),
+    'max_connections', pg_catalog.current_setting('max_connections')::int,
+    'checksum_failures', (SELECT coalesce(sum(checksum_failures), 0)::bigint FROM pg_catalog.pg_stat_database),
+    'senders', (SELECT coalesce(json_agg(row_to_json(sender)), '[]') FROM (
+        SELECT application_name AS name, state, sync_state, pg_catalog.pg_wal_lsn_diff(here, replay_lsn)::bigint AS lag_bytes,
+               extract(epoch FROM replay_lag)::float8 AS lag_seconds
+        FROM pg_catalog.pg_stat_replication ORDER BY pid LIMIT 50) AS sender),
+    'slots', (SELECT coalesce(json_agg(row_to_json(slot)), '[]') FROM (
+        SELECT slot_name AS name, active, wal_status, safe_wal_size AS safe_bytes,
+               greatest(0, pg_catalog.pg_wal_lsn_diff(here, restart_lsn))::bigint AS retained_bytes
+        FROM pg_catalog.pg_replication_slots ORDER BY slot_name LIMIT 50) AS slot)
+) FROM (SELECT recovery, CASE WHEN recovery THEN pg_catalog.pg_last_wal_receive_lsn() ELSE pg_catalog.pg_current_wal_lsn() END AS here
+        FROM (SELECT pg_catalog.pg_is_in_recovery() AS recovery) AS mode) AS now"""
+
+
+@dataclass(frozen=True)
+class Sender(Row):
+    """Who receives WAL from the instance. `name` is the standby's application_name; lags are None until it has confirmed something."""
+
+    name: str
+    state: str
+    sync_state: str
+    lag_bytes: int | None = None
+    lag_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class SlotUse(Row):
+    """A slot, and the WAL that it keeps. `safe_bytes`: what may still be written before it is lost; None without a limit."""
+
+    name: str
+    active: bool
+    wal_status: str | None = None
+    safe_bytes: int | None = None
+    retained_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Sampled(Row):
+    """One instance at one moment. `position`: bytes since 0/0 that were written (primary) or received (standby; None before any)."""
+
+    in_recovery: bool
+    system_identifier: str
+    started_at: float
+    timeline: int
+    connections: int
+    max_connections: int
+    position: int | None = None
+    replayed: int | None = None
+    replay_paused: bool = False
+    replay_age_seconds: float | None = None
+    receiver: str | None = None
+    receiver_silent_seconds: float | None = None
+    checksum_failures: int = 0
+    senders: tuple[Sender, ...] = ()
+    slots: tuple[SlotUse, ...] = ()
+
+    @property
+    def retained_bytes(self) -> int:
+        """Of the slot that keeps the most."""
+        return max((slot.retained_bytes or 0 for slot in self.slots), default=0)
+
+
+READERS["tuple[Sender, ...]"] = (list, lambda rows: tuple(map(Sender.from_row, rows)))
+READERS["tuple[SlotUse, ...]"] = (list, lambda rows: tuple(map(SlotUse.from_row, rows)))

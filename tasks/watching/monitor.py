@@ -1,0 +1,210 @@
+"""The monitor: goes round all instances, and stores what they said. One at a time watches; a second one waits to take over.
+
+Each instance is asked by a task of its own, at its own moment of the interval, all of a cluster at the same one. So the work is spread
+evenly, and one that does not answer costs the others nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+from django.db import DatabaseError, connection
+from psycopg_pool import PoolTimeout
+
+from tasks.watching import store
+from tasks.watching.look import Look, Target, lag, wal_rate
+from tasks.watching.minute import Minute, Point
+from tasks.watching.watcher import Watcher
+
+logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: How often what was heard is stored.
+STORE_SECONDS: Final = 0.5
+HOUSEKEEPING_SECONDS: Final = 300.0
+#: In memory, while the panel's database does not answer.
+MINUTES_KEPT: Final = 60
+#: Servers that are being reached at the same time; each waits in a thread.
+THREADS: Final = 64
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2  # multiples of it, modulo 1, lie evenly however many there are
+
+
+class Rounds:
+    """`run` until it is cancelled. `ready`: a file that is touched after each round, for those who look whether it lives."""
+
+    def __init__(self, interval: float = 5.0, ready: Path | None = None) -> None:
+        self.interval, self.ready = interval, ready
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reach")
+        self._database = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._watchers: dict[Target, asyncio.Task[None]] = {}
+        self._latest: dict[int, dict[int, Look]] = {}  # by cluster and instance
+        self._heard: dict[int, store.State] = {}  # what is to be stored, by instance
+        self._minutes: list[Minute] = []
+        self._ahead = 0.0  # of the database's clock before our monotonic one
+
+    async def run(self) -> None:
+        try:
+            while True:
+                token = await self._lease()
+                if token is None:
+                    self._touch()
+                    await asyncio.sleep(self.interval)
+                    continue
+                logger.info("Watching every %s s", self.interval)
+                try:
+                    await self._watch(token)
+                except store.LeaseLost:
+                    logger.warning("Another monitor watches now; waiting")
+                finally:
+                    await self._end_watchers()
+                    with contextlib.suppress(_DatabaseSilent):  # it ends by itself
+                        await self._in_database(store.lease_give_back, token)
+        finally:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._database.submit(lambda: connection.close())  # that thread's own
+            self._database.shutdown()
+
+    async def _lease(self) -> int | None:
+        with contextlib.suppress(_DatabaseSilent):
+            return await self._in_database(store.lease_take)
+        return None
+
+    async def _watch(self, token: int) -> None:
+        round_due, house_due = 0.0, 0.0
+        while True:
+            began = time.monotonic()
+            with contextlib.suppress(_DatabaseSilent):  # said already; what was heard is kept until it answers again
+                if began >= round_due:
+                    await self._round(token)
+                    round_due = began + self.interval
+                await self._store(token)
+                if began >= house_due:
+                    await self._in_database(store.hours_write)
+                    await self._in_database(store.prune)
+                    house_due = began + HOUSEKEEPING_SECONDS
+            await asyncio.sleep(max(0.0, STORE_SECONDS - (time.monotonic() - began)))
+
+    async def _round(self, token: int) -> None:
+        targets = await self._in_database(store.targets_read)
+        self._ahead = await self._in_database(store.clock) - time.monotonic()
+        await self._watch_these(targets)
+        await self._in_database(store.lease_renew, token, len(targets), self.interval)
+        self._touch()
+
+    # -- asking
+
+    async def _watch_these(self, targets: list[Target]) -> None:
+        wanted = set(targets)
+        gone = [target for target in self._watchers if target not in wanted]
+        ended = [self._watchers.pop(target) for target in gone]
+        for target in gone:
+            self._latest.get(target.cluster_id, {}).pop(target.instance_id, None)
+            self._heard.pop(target.instance_id, None)
+        await _ended(ended)
+        for target in targets:
+            if target not in self._watchers:
+                self._watchers[target] = asyncio.create_task(self._asking(target), name=f"watch {target.name}")
+
+    async def _asking(self, target: Target) -> None:
+        watcher = Watcher(target, self._threads, self.interval)
+        phase = target.cluster_id * _GOLDEN % 1.0 * self.interval
+        try:
+            while True:
+                await asyncio.sleep(self.interval - (time.monotonic() - phase) % self.interval)
+                look = await watcher.look()
+                if look is not None:
+                    self._hear(look)
+        except Exception:
+            logger.exception("The watcher of %s has failed; it begins anew with the next round", target.name)
+            self._watchers.pop(target, None)
+        finally:
+            await watcher.close()
+
+    async def _end_watchers(self) -> None:
+        watchers, self._watchers = list(self._watchers.values()), {}
+        self._latest.clear()
+        self._heard.clear()
+        await _ended(watchers)
+
+    # -- what was heard
+
+    def _hear(self, look: Look) -> None:
+        target = look.target
+        cluster = self._latest.setdefault(target.cluster_id, {})
+        behind, seconds = lag(look, cluster.values())
+        rate = wal_rate(cluster.get(target.instance_id), look)
+        cluster[target.instance_id] = look
+        sampled = look.sampled
+        self._heard[target.instance_id] = store.State(
+            instance_id=target.instance_id,
+            age=look.at,  # made an age when it is stored
+            role=look.role,
+            error=look.error,
+            sampled=json.dumps(sampled.as_row(), separators=(",", ":")) if sampled else "",
+            lag_bytes=behind,
+            lag_seconds=seconds,
+            wal_rate=rate,
+        )
+        moment = look.at + self._ahead
+        kept, connections = (sampled.retained_bytes, sampled.connections) if sampled else (None, None)
+        self._minute(int(moment // 60)).add(
+            target.instance_id, Point(round(moment % 60, 2), sampled is not None, behind, seconds, rate, kept, connections)
+        )
+
+    def _minute(self, number: int) -> Minute:
+        if not self._minutes or self._minutes[-1].number < number:
+            self._minutes.append(Minute(number))
+        return self._minutes[-1]
+
+    async def _store(self, token: int) -> None:
+        heard, self._heard = self._heard, {}
+        now = time.monotonic()
+        try:
+            await self._in_database(store.states_write, token, [replace(state, age=now - state.age) for state in heard.values()])
+        except _DatabaseSilent:
+            self._heard = {**heard, **self._heard}  # what is newer counts
+            raise
+        del self._minutes[:-MINUTES_KEPT]
+        while len(self._minutes) > 1:
+            await self._in_database(store.minute_write, token, self._minutes[0])
+            del self._minutes[0]
+
+    # -- helpers
+
+    async def _in_database(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In the one thread for it. Raises: _DatabaseSilent, and what `act` raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._database, lambda: _patient(act, *args, **kwargs))
+
+    def _touch(self) -> None:
+        if self.ready is not None:
+            self.ready.touch()
+
+
+class _DatabaseSilent(Exception):
+    """The panel's database does not answer. It has been said in the log."""
+
+
+def _patient(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return act(*args, **kwargs)
+    except (DatabaseError, PoolTimeout) as error:
+        logger.warning("The panel's database does not answer: %s", str(error).strip().partition("\n")[0])
+        connection.close()
+        raise _DatabaseSilent from error
+
+
+async def _ended(watchers: list[asyncio.Task[None]]) -> None:
+    for watcher in watchers:
+        watcher.cancel()
+    await asyncio.gather(*watchers, return_exceptions=True)

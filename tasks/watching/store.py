@@ -1,0 +1,237 @@
+"""All that the monitor reads and writes in the panel's database. Blocking: one thread of the monitor runs it.
+
+Each write says "where the token is mine", so that a monitor that was frozen and wakes up beside its successor writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Final
+
+from django.db import connection, transaction
+
+from clusters.models import Instance, Monitor
+from clusters.models.cluster import Lifecycle
+from tasks.watching.look import Target
+from tasks.watching.minute import Minute, summary
+
+LEASE_SECONDS: Final = 15.0
+FINE_DAYS, MINUTE_DAYS, HOUR_DAYS = 1, 31, 731
+#: Rows that one round of pruning deletes at most from each table, so that no lock is held for long.
+PRUNED_AT_ONCE: Final = 20_000
+
+
+class LeaseLost(Exception):
+    """Another monitor watches now."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What one look says, as a row. `age`: seconds since the look."""
+
+    instance_id: int
+    age: float
+    role: str
+    error: str
+    sampled: str  # JSON; "" without an answer
+    lag_bytes: int | None
+    lag_seconds: float | None
+    wal_rate: float | None
+
+
+# -- the lease
+
+
+def lease_take() -> int | None:
+    """A token, while no other monitor holds the lease; else None."""
+    Monitor.objects.get_or_create(pk=1)
+    token: int | None = _one(
+        """UPDATE clusters_monitor SET token = token + 1, holder = %s, lease_until = now() + make_interval(secs => %s)
+            WHERE id = 1 AND (lease_until IS NULL OR lease_until < now()) RETURNING token""",
+        [f"{socket.gethostname()}:{os.getpid()}", LEASE_SECONDS],
+    )
+    return token
+
+
+def lease_renew(token: int, instances: int, interval: float) -> None:
+    """Also says that a round has ended. Raises: LeaseLost."""
+    held = _one(
+        """UPDATE clusters_monitor SET lease_until = now() + make_interval(secs => %s), beat_at = now(), instances = %s, interval = %s
+            WHERE id = 1 AND token = %s RETURNING 1""",
+        [LEASE_SECONDS, instances, interval, token],
+    )
+    if held is None:
+        raise LeaseLost
+
+
+def lease_give_back(token: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE clusters_monitor SET lease_until = NULL, holder = '' WHERE id = 1 AND token = %s", [token])
+
+
+# -- whom to ask
+
+
+def targets_read() -> list[Target]:
+    """Every instance that is made and whose panel role exists; those of clusters that are only watched are looked at by verifications."""
+    rows = Instance.objects.filter(lifecycle=Lifecycle.READY).exclude(cluster__adopted_at__isnull=False, cluster__taken_over_at=None)
+    fields = ("pk", "cluster_id", "name", "server_id", "server__address", "port")
+    return [Target(*row) for row in rows.order_by("cluster_id", "name").values_list(*fields)]
+
+
+# -- what they said
+
+#: A state lasts ("since") as long as the role that it shows. What does not answer keeps what it said last.
+_WRITE_STATES: Final = """
+INSERT INTO clusters_instancestate AS state
+    (instance_id, tried_at, answered_at, since, role, error, missed, sampled, lag_bytes, lag_seconds, wal_rate)
+SELECT instance_id, moment, CASE WHEN sampled <> '' THEN moment END, moment, role, error, (sampled = '')::int,
+       coalesce(nullif(sampled, ''), '{}')::jsonb, lag_bytes, lag_seconds, wal_rate
+FROM (SELECT *, now() - make_interval(secs => age) AS moment
+      FROM unnest(%s::bigint[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::float8[], %s::float8[])
+           AS said (instance_id, age, role, error, sampled, lag_bytes, lag_seconds, wal_rate)) AS said
+WHERE EXISTS (SELECT 1 FROM clusters_instance AS instance WHERE instance.id = said.instance_id)
+  AND EXISTS (SELECT 1 FROM clusters_monitor AS monitor WHERE monitor.token = %s)
+ON CONFLICT (instance_id) DO UPDATE SET
+    tried_at = excluded.tried_at, answered_at = coalesce(excluded.answered_at, state.answered_at),
+    since = CASE WHEN state.role = excluded.role THEN state.since ELSE excluded.since END, role = excluded.role, error = excluded.error,
+    missed = CASE WHEN excluded.missed = 0 THEN 0 ELSE state.missed + 1 END,
+    sampled = CASE WHEN excluded.missed = 0 THEN excluded.sampled ELSE state.sampled END,
+    lag_bytes = excluded.lag_bytes, lag_seconds = excluded.lag_seconds, wal_rate = excluded.wal_rate"""
+
+#: What the pages show as the observed role. Silence counts from the second time on, and makes nothing of what a job has stopped.
+_WRITE_ROLES: Final = """
+UPDATE clusters_instance AS instance SET observed_role = state.role
+FROM clusters_instancestate AS state
+WHERE state.instance_id = instance.id AND instance.id = ANY(%s) AND instance.observed_role <> state.role
+  AND (state.role <> 'unreachable' OR state.missed >= 2 AND instance.observed_role <> 'stopped')
+RETURNING instance.id"""
+
+
+def states_write(token: int, states: Sequence[State]) -> list[int]:
+    """Returns the instances whose observed role is another one now. Raises: LeaseLost."""
+    if not states:
+        return []
+    columns = [list(column) for column in zip(*map(astuple, states), strict=True)]
+    with transaction.atomic(), connection.cursor() as cursor:
+        _held(cursor, token)
+        cursor.execute(_WRITE_STATES, [*columns, token])
+        cursor.execute(_WRITE_ROLES, [columns[0]])
+        return [row[0] for row in cursor.fetchall()]
+
+
+# -- the past
+
+
+def minute_write(token: int, minute: Minute) -> None:
+    """Raises: LeaseLost."""
+    known = set(Instance.objects.filter(pk__in=minute.points).values_list("pk", flat=True))
+    points = {pk: points for pk, points in minute.points.items() if pk in known}
+    rows = [[pk, minute.number, *astuple(summary(of))] for pk, of in points.items()]
+    fine = [
+        [
+            pk,
+            minute.number,
+            *(
+                _list([getattr(point, name) for point in of])
+                for name in ("offset", "lag_bytes", "lag_seconds", "wal_rate", "retained_bytes")
+            ),
+        ]
+        for pk, of in points.items()
+    ]
+    with transaction.atomic(), connection.cursor() as cursor:
+        _held(cursor, token)
+        _insert(cursor, _INSERT_MINUTES, rows)
+        _insert(cursor, _INSERT_FINE, fine)
+
+
+_OF_FINE: Final = ("offset", "lag_bytes", "lag_seconds", "wal_rate", "retained_bytes")
+_INSERT_MINUTES: Final = """
+INSERT INTO clusters_sample (instance_id, seconds, at, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections)
+SELECT instance_id, 60, to_timestamp(minute * 60), looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections
+FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::int[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::int[])
+     AS said (instance_id, minute, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections)
+ON CONFLICT DO NOTHING"""
+_INSERT_FINE: Final = """
+INSERT INTO clusters_finesample (instance_id, at, offsets, lag_bytes, lag_seconds, wal_rate, retained_bytes)
+SELECT instance_id, to_timestamp(minute * 60), offsets::float8[], lag_bytes::bigint[], lag_seconds::float8[], wal_rate::float8[],
+       retained_bytes::bigint[]
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+     AS said (instance_id, minute, offsets, lag_bytes, lag_seconds, wal_rate, retained_bytes)
+ON CONFLICT DO NOTHING"""
+
+
+def hours_write() -> int:
+    """Make the hours of the minutes of the last two days that have none yet, up to the hour that runs. How many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO clusters_sample
+                (instance_id, seconds, at, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections)
+            SELECT instance_id, 3600, date_trunc('hour', at), sum(looks), sum(answers), max(lag_bytes), max(lag_seconds),
+                   avg(wal_rate), max(retained_bytes), max(connections)
+            FROM clusters_sample
+            WHERE seconds = 60 AND at < date_trunc('hour', now()) AND at >= greatest(date_trunc('hour', now()) - interval '2 days',
+                  (SELECT max(at) + interval '1 hour' FROM clusters_sample WHERE seconds = 3600))
+            GROUP BY instance_id, date_trunc('hour', at)
+            ON CONFLICT DO NOTHING"""
+        )
+        return int(cursor.rowcount)
+
+
+def prune() -> int:
+    """Delete what is too old, a bounded number of rows at a time. How many."""
+    deleted = 0
+    with connection.cursor() as cursor:
+        for text, days in ((_PRUNE_FINE, FINE_DAYS), (_PRUNE_MINUTES, MINUTE_DAYS), (_PRUNE_HOURS, HOUR_DAYS)):
+            cursor.execute(text, [days, PRUNED_AT_ONCE])
+            deleted += int(cursor.rowcount)
+    return deleted
+
+
+_PRUNE_FINE: Final = """
+DELETE FROM clusters_finesample WHERE id IN (
+    SELECT id FROM clusters_finesample WHERE at < now() - make_interval(days => %s) LIMIT %s)"""
+_PRUNE_MINUTES: Final = """
+DELETE FROM clusters_sample WHERE id IN (
+    SELECT id FROM clusters_sample WHERE seconds = 60 AND at < now() - make_interval(days => %s) LIMIT %s)"""
+_PRUNE_HOURS: Final = """
+DELETE FROM clusters_sample WHERE id IN (
+    SELECT id FROM clusters_sample WHERE seconds = 3600 AND at < now() - make_interval(days => %s) LIMIT %s)"""
+
+
+def clock() -> float:
+    """Seconds since 1970 by the database's clock."""
+    value: float = _one("SELECT extract(epoch FROM clock_timestamp())::float8", [])
+    return value
+
+
+# -- helpers
+
+
+def _one(text: str, values: Sequence[Any]) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(text, values)
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _held(cursor: Any, token: int) -> None:
+    cursor.execute("SELECT 1 FROM clusters_monitor WHERE id = 1 AND token = %s FOR SHARE", [token])
+    if cursor.fetchone() is None:
+        raise LeaseLost
+
+
+def _insert(cursor: Any, text: str, rows: Iterable[Sequence[Any]]) -> None:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    if columns:
+        cursor.execute(text, columns)
+
+
+def _list(values: Sequence[Any]) -> str:
+    """A PostgreSQL array, as text: unnest would take lists of lists apart."""
+    return "{" + ",".join("NULL" if value is None else json.dumps(value) for value in values) + "}"

@@ -1,0 +1,200 @@
+"""What the monitor makes of what it hears, and the rows it keeps."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from clusters.models import FineSample, Instance, InstanceState, Sample
+from clusters.postgres.facts import Unreadable
+from clusters.postgres.sampling import Sampled, Sender, SlotUse
+from tasks.watching import store
+from tasks.watching.look import Look, Target, lag, wal_rate
+from tasks.watching.minute import Minute, Point
+from tests.factories import InstanceFactory, cluster_with_standbys
+
+PRIMARY = Sampled(False, "7", 0.0, 1, 3, 100, position=5000)
+STANDBY = Sampled(True, "7", 0.0, 1, 1, 100, position=4800, replayed=4000, replay_age_seconds=2.5, receiver="streaming")
+
+
+def target(name: str, instance_id: int = 1, cluster_id: int = 1) -> Target:
+    return Target(instance_id, cluster_id, name, 1, "10.0.0.1", 5432)
+
+
+def it_reads_back_what_it_stores() -> None:
+    slots = (SlotUse("pgr_a", active=True, wal_status="reserved", safe_bytes=None, retained_bytes=16),)
+    full = replace(PRIMARY, senders=(Sender("node2", "streaming", "async", 10, None),), slots=slots)
+    assert Sampled.from_row(json.loads(json.dumps(full.as_row()))) == full
+    assert full.retained_bytes == 16
+
+
+@pytest.mark.parametrize("change", [{"in_recovery": "no"}, {"senders": {}}, {"slots": [{"name": 1, "active": True}]}, {"timeline": True}])
+def it_does_not_believe_what_has_another_shape(change: dict[str, Any]) -> None:
+    with pytest.raises(Unreadable):
+        Sampled.from_row({**PRIMARY.as_row(), **change})
+
+
+def it_takes_the_lag_from_the_upstream_that_knows_both_sides() -> None:
+    told = replace(PRIMARY, senders=(Sender("node2", "streaming", "async", 700, 0.1),))
+    look = Look(target("node2"), STANDBY)
+    assert lag(look, [Look(target("node1"), told), look]) == (700, 2.5)
+
+
+def it_says_no_lag_where_all_is_replayed() -> None:
+    told = replace(PRIMARY, senders=(Sender("node2", "streaming", "async", 0, None),))
+    assert lag(Look(target("node2"), STANDBY), [Look(target("node1"), told)]) == (0, 0.0)
+
+
+def it_compares_with_the_primary_where_no_upstream_tells() -> None:
+    assert lag(Look(target("node2"), STANDBY), [Look(target("node1"), PRIMARY)]) == (1000, 2.5)
+
+
+def it_knows_no_lag_in_bytes_without_a_primary() -> None:
+    assert lag(Look(target("node2"), STANDBY), [Look(target("node1"), error="gone")]) == (None, 2.5)
+    assert lag(Look(target("node1"), PRIMARY), []) == (None, None)
+    assert lag(Look(target("node2"), error="gone"), [Look(target("node1"), PRIMARY)]) == (None, None)
+
+
+def it_measures_the_wal_between_two_looks() -> None:
+    before, now = Look(target("a"), PRIMARY, at=10.0), Look(target("a"), replace(PRIMARY, position=6000), at=15.0)
+    assert wal_rate(before, now) == 200.0
+    assert wal_rate(None, now) is None
+    assert wal_rate(now, replace(before, at=20.0)) is None  # rewound
+    assert wal_rate(before, Look(target("a"), STANDBY, at=15.0)) is None
+
+
+# -- rows
+
+
+@pytest.fixture
+def instance(db: None) -> Instance:
+    row: Instance = InstanceFactory()
+    return row
+
+
+def said(instance: Instance, role: str = "primary", age: float = 0.0, **values: Any) -> store.State:
+    sampled = "" if role == "unreachable" else json.dumps({"timeline": 1, **values})
+    return store.State(instance.pk, age, role, "refused" if not sampled else "", sampled, 0, 0.0, 1.5)
+
+
+def token() -> int:
+    found = store.lease_take()
+    assert found is not None
+    return found
+
+
+def it_keeps_the_last_answer_beside_the_silence(instance: Instance) -> None:
+    mine = token()
+    store.states_write(mine, [said(instance, age=2.0)])
+    first = InstanceState.objects.get()
+    assert first.role == "primary"
+    assert first.answered_at == first.since == first.tried_at
+    assert abs((timezone.now() - first.tried_at).total_seconds() - 2.0) < 60
+    for missed in (1, 2):
+        store.states_write(mine, [said(instance, "unreachable")])
+        silent = InstanceState.objects.get()
+        assert (silent.missed, silent.role, silent.error, silent.sampled) == (missed, "unreachable", "refused", {"timeline": 1})
+        assert silent.answered_at == first.answered_at
+        assert silent.since > first.since
+    since = silent.since
+    store.states_write(mine, [said(instance, "unreachable")])
+    assert InstanceState.objects.get().since == since
+    store.states_write(mine, [said(instance)])
+    again = InstanceState.objects.get()
+    assert (again.missed, again.role, again.error) == (0, "primary", "")
+
+
+def it_shows_silence_from_the_second_time_on(instance: Instance) -> None:
+    mine = token()
+    Instance.objects.update(observed_role="primary")
+    assert store.states_write(mine, [said(instance, "unreachable")]) == []
+    assert store.states_write(mine, [said(instance, "unreachable")]) == [instance.pk]
+    assert Instance.objects.get().observed_role == "unreachable"
+    assert store.states_write(mine, [said(instance, "standby")]) == [instance.pk]
+    assert Instance.objects.get().observed_role == "standby"
+
+
+def it_makes_nothing_of_the_silence_of_what_was_stopped(instance: Instance) -> None:
+    mine = token()
+    Instance.objects.update(observed_role="stopped")
+    for _missed in range(3):
+        store.states_write(mine, [said(instance, "unreachable")])
+    assert Instance.objects.get().observed_role == "stopped"
+
+
+def it_forgets_what_was_removed_meanwhile(instance: Instance) -> None:
+    mine, other = token(), InstanceFactory()
+    gone = said(other)
+    other.delete()
+    store.states_write(mine, [gone, said(instance)])
+    assert [state.instance_id for state in InstanceState.objects.all()] == [instance.pk]
+    store.minute_write(mine, Minute(29_000_000, {gone.instance_id: [Point(1.0, True)], instance.pk: [Point(1.0, True)]}))
+    assert [sample.instance_id for sample in Sample.objects.all()] == [instance.pk]
+
+
+def it_writes_only_while_the_lease_is_its_own(instance: Instance) -> None:
+    mine = token()
+    assert store.lease_take() is None
+    store.lease_give_back(mine)
+    newer = token()
+    assert newer > mine
+    for write in (
+        lambda: store.states_write(mine, [said(instance)]),
+        lambda: store.minute_write(mine, Minute(29_000_000, {instance.pk: [Point(0.0, True)]})),
+        lambda: store.lease_renew(mine, 1, 5.0),
+    ):
+        with pytest.raises(store.LeaseLost):
+            write()
+    store.lease_give_back(mine)
+    assert store.lease_take() is None  # what was lost cannot be given back
+    assert not InstanceState.objects.exists()
+
+
+def it_keeps_a_minute_in_full_and_its_worst(instance: Instance) -> None:
+    points = [Point(0.5, True, 10, 0.1, 100.0, 16, 3), Point(5.5, False), Point(10.5, True, 40, 0.0, 300.0, 8, 9)]
+    store.minute_write(token(), Minute(29_000_000, {instance.pk: points}))
+    fine, minute = FineSample.objects.get(), Sample.objects.get()
+    assert (fine.offsets, fine.lag_bytes, fine.wal_rate) == ([0.5, 5.5, 10.5], [10, None, 40], [100.0, None, 300.0])
+    assert (minute.looks, minute.answers, minute.lag_bytes, minute.lag_seconds) == (3, 2, 40, 0.1)
+    assert (minute.wal_rate, minute.retained_bytes, minute.connections) == (200.0, 16, 9)
+    assert minute.at == fine.at == dt.datetime.fromtimestamp(29_000_000 * 60, dt.UTC)
+
+
+def it_makes_hours_of_minutes_once(instance: Instance) -> None:
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=3)
+    for minute in range(120):
+        Sample.objects.create(
+            instance=instance, seconds=60, at=hour + dt.timedelta(minutes=minute), looks=12, answers=11, lag_bytes=minute, wal_rate=minute
+        )
+    assert store.hours_write() == 2
+    assert store.hours_write() == 0
+    first, second = Sample.objects.filter(seconds=3600).order_by("at")
+    assert (first.at, first.looks, first.answers, first.lag_bytes, first.wal_rate) == (hour, 720, 660, 59, 29.5)
+    assert (second.lag_bytes, second.lag_seconds) == (119, None)
+
+
+def it_prunes_what_is_too_old(instance: Instance) -> None:
+    now = timezone.now()
+    for days in (0, 2, 40, 800):
+        at = now - dt.timedelta(days=days)
+        empty: dict[str, list[Any]] = {name: [] for name in ("offsets", "lag_bytes", "lag_seconds", "wal_rate", "retained_bytes")}
+        FineSample.objects.create(instance=instance, at=at, **empty)
+        for seconds in (60, 3600):
+            Sample.objects.create(instance=instance, at=at, seconds=seconds, looks=1, answers=1)
+    assert store.prune() == 3 + 2 + 1
+    assert FineSample.objects.count() == 1
+    assert Sample.objects.filter(seconds=60).count() == 2
+    assert Sample.objects.filter(seconds=3600).count() == 3
+
+
+def it_asks_every_instance_that_is_made_and_managed(db: None) -> None:
+    orders, watched = cluster_with_standbys("orders", standbys=1), cluster_with_standbys("watched", standbys=1)
+    watched.adopted_at = timezone.now()
+    watched.save()
+    InstanceFactory(cluster=orders, name="new", role="standby", lifecycle="planned")
+    assert [found.name for found in store.targets_read()] == sorted(orders.instances.exclude(name="new").values_list("name", flat=True))
