@@ -22,7 +22,7 @@ SLOT = "bare"
 
 
 class Bench:
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, **created: Any) -> None:
         self.base, self.account = base, unprivileged()
         if self.account:
             self.account.own(base)
@@ -36,7 +36,7 @@ class Bench:
             observed_at=timezone.now(),
         )
         self.stage = Stage(self.server)
-        self.cluster = self.stage.create()
+        self.cluster = self.stage.create(**created)
         self.primary = self.cluster.instances.select_related("server", "cluster").get()
         self.rounds = 0
         self.step_seconds: dict[str, list[float]] = {}  # of the panel's job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from launcher.valkey import EmbeddedValkey
 CHECKOUT = Path(__file__).resolve().parent.parent
 #: As root the worker may warn on every start; it accepts JSON only, which is what the warning is about.
 WARNINGS_OFF = "ignore:You're running the worker with superuser privileges"
+_CELERY = ("-m", "celery", "--quiet", "-A", "pgreplica_admin")
 LOGIN_PAGE = "/admin/login/"
 
 
@@ -43,38 +44,30 @@ class PythonParts:
     def web(self, host: str, port: int) -> Program:
         arguments = ["--host", host, "--port", str(port), "--timeout-graceful-shutdown", "3", "--lifespan", "off"]
         quiet = ["--no-access-log", "--no-server-header", "--log-level", "warning"]
-        return self._program(
-            "web", ["uvicorn", "pgreplica_admin.asgi:application", *arguments, *quiet], lambda: answers(host, port), stop_seconds=8
-        )
+        argv = [sys.executable, "-m", "uvicorn", "pgreplica_admin.asgi:application", *arguments, *quiet]
+        return Program("web", argv, self.environment, lambda: answers(host, port), directory=CHECKOUT, stop_seconds=8)
 
     def worker(self) -> Program:
         arguments = ["--pool", "threads", "--concurrency", "8", "--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
-        return self._celery("worker", arguments, stop_seconds=10)
+        return self._ready_by_file("worker", [*_CELERY, "worker", *arguments], stop_seconds=10)
 
     def beat(self) -> Program:
-        return self._celery("beat", ["--pidfile=", "--loglevel", "WARNING"], stop_seconds=5)
+        return self._ready_by_file("beat", [*_CELERY, "beat", "--pidfile=", "--loglevel", "WARNING"], stop_seconds=5)
+
+    def monitor(self) -> Program:
+        return self._ready_by_file("monitor", ["manage.py", "monitor"], stop_seconds=5)
 
     def first_start(self, ports: Sequence[int]) -> Program:
         argv = [sys.executable, "manage.py", "first_start", *(f"--port={port}" for port in ports)]
         return Program("demo", argv, self.environment, lambda: True, directory=CHECKOUT, once=True)
 
-    def _celery(self, name: str, arguments: list[str], stop_seconds: float) -> Program:
-        ready = self.state.ready / name
-        ready.parent.mkdir(parents=True, exist_ok=True)
-        return self._program(
-            name, ["celery", "--quiet", "-A", "pgreplica_admin", name, *arguments], ready.exists,
-            stop_seconds=stop_seconds, ready_file=ready, quiet=["Warm shutdown"],
-        )  # fmt: skip
-
-    def _program(
-        self, name: str, words: list[str], ready: Callable[[], bool], *,
-        stop_seconds: float, ready_file: Path | None = None, quiet: Sequence[str] = (),
-    ) -> Program:  # fmt: skip
-        added = {"PGREPLICA_READY_FILE": str(ready_file)} if ready_file else {}
-        before = (lambda: ready_file.unlink(missing_ok=True)) if ready_file else (lambda: None)
+    def _ready_by_file(self, name: str, words: Sequence[str], stop_seconds: float) -> Program:
+        """It makes a file when it is ready."""
+        file = self.state.ready / name
+        file.parent.mkdir(parents=True, exist_ok=True)
         return Program(
-            name, [sys.executable, "-m", *words], {**self.environment, **added}, ready,
-            directory=CHECKOUT, stop_seconds=stop_seconds, before=before, quiet=quiet,
+            name, [sys.executable, *words], {**self.environment, "PGREPLICA_READY_FILE": str(file)}, file.exists, directory=CHECKOUT,
+            stop_seconds=stop_seconds, before=lambda: file.unlink(missing_ok=True), quiet=["Warm shutdown"],
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from pgreplica_admin import celery
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = ("migrate", "web", "worker", "beat")
+OURS = ("migrate", "web", "worker", "beat", "monitor")
 
 
 def it_has_the_parts_of_the_panel() -> None:
@@ -59,7 +59,7 @@ def it_publishes_the_page_alone_and_on_loopback() -> None:
     assert {SERVICES[name]["networks"][0] for name in ("database", "broker")} == {"inside"}
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "beat"])
+@pytest.mark.parametrize("name", ["web", "worker", "beat", "monitor"])
 def it_starts_after_the_migration(name: str) -> None:
     assert SERVICES[name]["depends_on"] == {
         "migrate": {"condition": "service_completed_successfully"},
