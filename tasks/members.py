@@ -44,7 +44,7 @@ class Members:
     @property
     def observed_at(self) -> datetime | None:
         """The age of what is known is the age of its oldest part; None when a part was never seen."""
-        moments = [row.observed_at for row in self.instances if row.lifecycle == "ready"]
+        moments = [row.seen_at for row in self.instances if row.lifecycle == "ready"]
         known = [moment for moment in moments if moment]
         return min(known) if known and len(known) == len(moments) else None
 
@@ -84,8 +84,8 @@ def slot_of(cluster: str, name: str, pair: ReplicationPair | None) -> str:
 def members_of(clusters: Iterable[Cluster], *, server_facts: bool = False) -> dict[int, Members]:
     """Cluster key -> its members. `server_facts`: with what the last check of each server found, which is long."""
     found = {cluster.pk: Members() for cluster in clusters}
-    instances = Instance.objects.filter(cluster__in=found).select_related("server").order_by("role", "name")
-    instances = instances if server_facts else instances.defer("server__facts")
+    instances = Instance.objects.filter(cluster__in=found).select_related("server", "state").order_by("role", "name")
+    instances = instances.defer("state__sampled", *(() if server_facts else ("server__facts",)))
     by_key = {row.pk: row for row in instances}
     latest_id = Verification.objects.filter(pair=OuterRef("pk")).order_by("-created_at").values("pk")[:1]
     pairs = ReplicationPair.objects.filter(standby__cluster__in=found).annotate(latest_id=Subquery(latest_id)).order_by("standby__name")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
@@ -151,6 +153,13 @@ class Instance(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cluster.name}/{self.name}"
+
+    @property
+    def seen_at(self) -> datetime | None:
+        """When somebody looked last: a job, which sees all of it (`observed_at`), or the monitor, which asks how it stands."""
+        state = getattr(self, "state", None)
+        moments = [moment for moment in (self.observed_at, state.tried_at if state else None) if moment]
+        return max(moments, default=None)
 
 
 class ReplicationPair(models.Model):

@@ -70,7 +70,9 @@ def _heard(members: Members, primary: Instance) -> list[str]:
 
 def _newer(row: Instance, primary: Instance) -> bool:
     """A look at the standby from before the primary was found dead says nothing."""
-    return None not in (row.observed_at, primary.observed_at) and row.observed_at >= primary.observed_at  # type: ignore[operator]
+    state = getattr(primary, "state", None)
+    found = state.since if state is not None and state.role == Instance.Observed.UNREACHABLE else primary.observed_at
+    return None not in (row.observed_at, found) and row.observed_at >= found  # type: ignore[operator]
 
 
 def _act(request: HttpRequest, name: str, cluster: Cluster, holder: Job | None, instance: Instance | None = None, *, to: str = "") -> Act:

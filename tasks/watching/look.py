@@ -38,24 +38,33 @@ class Look:
         return "standby" if self.sampled.in_recovery else "primary"
 
 
-def lag(look: Look, others: Iterable[Look]) -> tuple[int | None, float | None]:
-    """(bytes, seconds) that a standby is behind: as its upstream tells, which knows both at once; else against the primary's position.
+@dataclass(frozen=True)
+class Following:
+    """How a standby follows. None: not known; for a primary nothing is. `state` is "" where nobody sends to it."""
 
-    None for what is not known, and for a primary.
-    """
+    lag_bytes: int | None = None
+    lag_seconds: float | None = None
+    state: str | None = None
+    sync_state: str | None = None
+
+
+def following(look: Look, others: Iterable[Look]) -> Following:
+    """As its upstream tells, which knows both at once; else the lag is what the primary has written and it has not replayed."""
     sampled = look.sampled
     if sampled is None or not sampled.in_recovery:
-        return None, None
+        return Following()
     heard = [other.sampled for other in others if other.sampled is not None and other is not look]
     sender = next((sender for one in heard for sender in one.senders if sender.name == look.target.name), None)
     seconds = sampled.replay_age_seconds or 0.0
     if sender is not None and sender.lag_bytes is not None:
-        return max(0, sender.lag_bytes), seconds if sender.lag_bytes > 0 else 0.0
+        behind = max(0, sender.lag_bytes)
+        return Following(behind, seconds if behind else 0.0, sender.state, sender.sync_state)
     written = [one.position for one in heard if not one.in_recovery and one.position is not None]
+    state = (sender.state if sender else "") if heard else None
     if not written or sampled.replayed is None:
-        return None, sampled.replay_age_seconds
+        return Following(None, sampled.replay_age_seconds, state, "" if heard else None)
     behind = max(0, max(written) - sampled.replayed)
-    return behind, seconds if behind else 0.0
+    return Following(behind, seconds if behind else 0.0, state, "")
 
 
 def wal_rate(before: Look | None, now: Look) -> float | None:

@@ -21,8 +21,9 @@ from typing import Final, ParamSpec, TypeVar
 from django.db import DatabaseError, connection
 from psycopg_pool import PoolTimeout
 
+from tasks.schedule import verify_changed
 from tasks.watching import store
-from tasks.watching.look import Look, Target, lag, wal_rate
+from tasks.watching.look import Look, Target, following, wal_rate
 from tasks.watching.minute import Minute, Point
 from tasks.watching.watcher import Watcher
 
@@ -142,7 +143,7 @@ class Rounds:
     def _hear(self, look: Look) -> None:
         target = look.target
         cluster = self._latest.setdefault(target.cluster_id, {})
-        behind, seconds = lag(look, cluster.values())
+        follows = following(look, cluster.values())
         rate = wal_rate(cluster.get(target.instance_id), look)
         cluster[target.instance_id] = look
         sampled = look.sampled
@@ -152,15 +153,16 @@ class Rounds:
             role=look.role,
             error=look.error,
             sampled=json.dumps(sampled.as_row(), separators=(",", ":")) if sampled else "",
-            lag_bytes=behind,
-            lag_seconds=seconds,
+            lag_bytes=follows.lag_bytes,
+            lag_seconds=follows.lag_seconds,
             wal_rate=rate,
+            stream=follows.state,
+            sync_state=follows.sync_state,
         )
         moment = look.at + self._ahead
         kept, connections = (sampled.retained_bytes, sampled.connections) if sampled else (None, None)
-        self._minute(int(moment // 60)).add(
-            target.instance_id, Point(round(moment % 60, 2), sampled is not None, behind, seconds, rate, kept, connections)
-        )
+        point = Point(round(moment % 60, 2), sampled is not None, follows.lag_bytes, follows.lag_seconds, rate, kept, connections)
+        self._minute(int(moment // 60)).add(target.instance_id, point)
 
     def _minute(self, number: int) -> Minute:
         if not self._minutes or self._minutes[-1].number < number:
@@ -171,10 +173,13 @@ class Rounds:
         heard, self._heard = self._heard, {}
         now = time.monotonic()
         try:
-            await self._in_database(store.states_write, token, [replace(state, age=now - state.age) for state in heard.values()])
+            states = [replace(state, age=now - state.age) for state in heard.values()]
+            changed = await self._in_database(store.states_write, token, states)
         except _DatabaseSilent:
             self._heard = {**heard, **self._heard}  # what is newer counts
             raise
+        if changed:
+            await self._in_database(verify_changed, changed)
         del self._minutes[:-MINUTES_KEPT]
         while len(self._minutes) > 1:
             await self._in_database(store.minute_write, token, self._minutes[0])

@@ -41,6 +41,8 @@ class State:
     lag_bytes: int | None
     lag_seconds: float | None
     wal_rate: float | None
+    stream: str | None = None  # pg_stat_replication's state; None: its upstream was not heard
+    sync_state: str | None = None
 
 
 # -- the lease
@@ -111,15 +113,26 @@ WHERE state.instance_id = instance.id AND instance.id = ANY(%s) AND instance.obs
   AND (state.role <> 'unreachable' OR state.missed >= 2 AND instance.observed_role <> 'stopped')
 RETURNING instance.id"""
 
+#: What the pages show of a pair. Its slot is looked at by verifications.
+_WRITE_PAIRS: Final = """
+UPDATE clusters_replicationpair AS pair
+SET state = said.stream, sync_state = coalesce(said.sync_state, ''), lag_bytes = state.lag_bytes, lag_seconds = state.lag_seconds,
+    observed_at = state.answered_at
+FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS said (instance_id, stream, sync_state)
+JOIN clusters_instancestate AS state USING (instance_id)
+WHERE pair.standby_id = said.instance_id AND said.stream IS NOT NULL AND state.missed = 0"""
+
 
 def states_write(token: int, states: Sequence[State]) -> list[int]:
     """Returns the instances whose observed role is another one now. Raises: LeaseLost."""
     if not states:
         return []
     columns = [list(column) for column in zip(*map(astuple, states), strict=True)]
+    states_of, (streams, sync_states) = columns[:-2], columns[-2:]
     with transaction.atomic(), connection.cursor() as cursor:
         _held(cursor, token)
-        cursor.execute(_WRITE_STATES, [*columns, token])
+        cursor.execute(_WRITE_STATES, [*states_of, token])
+        cursor.execute(_WRITE_PAIRS, [columns[0], streams, sync_states])
         cursor.execute(_WRITE_ROLES, [columns[0]])
         return [row[0] for row in cursor.fetchall()]
 

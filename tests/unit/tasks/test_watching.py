@@ -14,7 +14,7 @@ from clusters.models import FineSample, Instance, InstanceState, Sample
 from clusters.postgres.facts import Unreadable
 from clusters.postgres.sampling import Sampled, Sender, SlotUse
 from tasks.watching import store
-from tasks.watching.look import Look, Target, lag, wal_rate
+from tasks.watching.look import Following, Look, Target, following, wal_rate
 from tasks.watching.minute import Minute, Point
 from tests.factories import InstanceFactory, cluster_with_standbys
 
@@ -42,22 +42,22 @@ def it_does_not_believe_what_has_another_shape(change: dict[str, Any]) -> None:
 def it_takes_the_lag_from_the_upstream_that_knows_both_sides() -> None:
     told = replace(PRIMARY, senders=(Sender("node2", "streaming", "async", 700, 0.1),))
     look = Look(target("node2"), STANDBY)
-    assert lag(look, [Look(target("node1"), told), look]) == (700, 2.5)
+    assert following(look, [Look(target("node1"), told), look]) == Following(700, 2.5, "streaming", "async")
 
 
 def it_says_no_lag_where_all_is_replayed() -> None:
     told = replace(PRIMARY, senders=(Sender("node2", "streaming", "async", 0, None),))
-    assert lag(Look(target("node2"), STANDBY), [Look(target("node1"), told)]) == (0, 0.0)
+    assert following(Look(target("node2"), STANDBY), [Look(target("node1"), told)]) == Following(0, 0.0, "streaming", "async")
 
 
 def it_compares_with_the_primary_where_no_upstream_tells() -> None:
-    assert lag(Look(target("node2"), STANDBY), [Look(target("node1"), PRIMARY)]) == (1000, 2.5)
+    assert following(Look(target("node2"), STANDBY), [Look(target("node1"), PRIMARY)]) == Following(1000, 2.5, "", "")
 
 
 def it_knows_no_lag_in_bytes_without_a_primary() -> None:
-    assert lag(Look(target("node2"), STANDBY), [Look(target("node1"), error="gone")]) == (None, 2.5)
-    assert lag(Look(target("node1"), PRIMARY), []) == (None, None)
-    assert lag(Look(target("node2"), error="gone"), [Look(target("node1"), PRIMARY)]) == (None, None)
+    assert following(Look(target("node2"), STANDBY), [Look(target("node1"), error="gone")]) == Following(None, 2.5)
+    assert following(Look(target("node1"), PRIMARY), []) == Following()
+    assert following(Look(target("node2"), error="gone"), [Look(target("node1"), PRIMARY)]) == Following()
 
 
 def it_measures_the_wal_between_two_looks() -> None:
