@@ -6,6 +6,7 @@ They tell which processes are a server's, whoever started them, and they stop an
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -43,8 +44,8 @@ class Cgroups:
     def processes(self, server: str) -> set[int]:
         found: set[int] = set()
         for group in self._of(server):
-            for path in group.rglob("cgroup.procs"):
-                found.update(_numbers(path))
+            for path in _with_groups_below(group):
+                found.update(_numbers(path / "cgroup.procs"))
         return found
 
     def freeze(self, server: str, *, frozen: bool) -> None:
@@ -62,7 +63,7 @@ class Cgroups:
     def remove(self, server: str) -> None:
         """Once no process is in them. Safe to repeat."""
         for group in self._of(server):
-            for path in sorted([group, *(path for path in group.rglob("*") if path.is_dir())], reverse=True):
+            for path in sorted(_with_groups_below(group), reverse=True):
                 wait_until(partial(_removed, path), f"the end of {path}", 10)
 
     def remove_all(self) -> None:
@@ -111,6 +112,11 @@ def _make(hierarchy: Path, lab: Path) -> None:
         if (group / "cgroup.subtree_control").exists():  # version 2 hands controllers down on request only
             wanted = " ".join(f"+{name}" for name in (group / "cgroup.controllers").read_text().split())
             (group / "cgroup.subtree_control").write_text(wanted)
+
+
+def _with_groups_below(group: Path) -> list[Path]:
+    """It and every group in it. One that goes meanwhile is left out: `os.walk` passes over what it cannot read."""
+    return [Path(place) for place, _groups, _files in os.walk(group)]
 
 
 def _numbers(path: Path) -> list[int]:

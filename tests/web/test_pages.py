@@ -12,12 +12,13 @@ from playwright.sync_api import Page, expect
 from clusters.models import Discovery
 from tasks.kinds import Status
 from tests.factories import EventFactory, InstanceFactory, JobFactory, PairFactory, StepFactory, VerificationFactory, cluster_with_standbys
+from tests.rounds import rounds
 from tests.unit.clusters.postgres.handmade import follower, line, well_made
 from tests.web.conftest import Panel
 
 pytestmark = pytest.mark.needs("browser")
 
-VARIANTS = [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")]
+VARIANTS = rounds([(1440, "dark"), (390, "light")], [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
 LONG = "a-name-of-forty-one-characters-to-the-end"
 
 

@@ -35,7 +35,7 @@ def test_12_and_32_a_job_ends_well_though_its_connections_are_reset_and_another_
         job = job_request(kind="switchover", actor=OPERATOR, data={"cluster": "orders", "to": "node2", "confirm": "orders", "reason": "t"})
         resets = reset_at_each_step(lab_stage, job, ("alpha", "beta"))
         assert job.status in (Status.DONE, Status.FAILED), "\n".join(texts(job))
-        assert resets >= 6
+        assert resets >= (6 if job.status == Status.DONE else 1)  # one that fails at an early step has no more of them
         if job.status == Status.FAILED:  # cut while a session was being opened: taken back as a whole, and asked again
             assert lab_stage.writable() == ["node1"]
             ended_well(job)
