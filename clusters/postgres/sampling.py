@@ -6,10 +6,11 @@ Sources: the chapters "Monitoring Database Activity" and "System Administration 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Final, LiteralString
+from typing import Final, LiteralString, Self
 
-from clusters.postgres.facts import READERS, Row
+from clusters.postgres.facts import READERS, Row, Unreadable
 
 SAMPLE: Final[LiteralString] = """
 SELECT pg_catalog.json_build_object(
@@ -39,8 +40,12 @@ SELECT pg_catalog.json_build_object(
         SELECT slot_name AS name, active, wal_status, safe_wal_size AS safe_bytes,
                greatest(0, pg_catalog.pg_wal_lsn_diff(here, restart_lsn))::bigint AS retained_bytes
         FROM pg_catalog.pg_replication_slots ORDER BY slot_name LIMIT 50) AS slot)
-) FROM (SELECT recovery, CASE WHEN recovery THEN pg_catalog.pg_last_wal_receive_lsn() ELSE pg_catalog.pg_current_wal_lsn() END AS here
+)::text FROM (SELECT recovery, CASE WHEN recovery THEN pg_catalog.pg_last_wal_receive_lsn() ELSE pg_catalog.pg_current_wal_lsn() END AS here
         FROM (SELECT pg_catalog.pg_is_in_recovery() AS recovery) AS mode) AS now"""
+
+
+#: Fifty senders and fifty slots with the longest names there are take less.
+TEXT_LIMIT: Final = 65_536
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,34 @@ class Sampled(Row):
     senders: tuple[Sender, ...] = ()
     slots: tuple[SlotUse, ...] = ()
 
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Raises: Unreadable, also for what the panel's database could not store."""
+        if len(text) > TEXT_LIMIT or "\\u0000" in text:
+            raise Unreadable("Sampled (it is too long, or has a zero byte)", text[:100])
+        try:
+            row = json.loads(text, parse_int=_stored_int, parse_constant=_refused)
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"Sampled ({error})", text[:100]) from error
+        if not isinstance(row, dict):
+            raise Unreadable("Sampled (not an object)", text[:100])
+        return cls.from_row(row)
+
     @property
     def retained_bytes(self) -> int:
         """Of the slot that keeps the most."""
         return max((slot.retained_bytes or 0 for slot in self.slots), default=0)
+
+
+def _stored_int(digits: str) -> int:
+    number = int(digits)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("a number of more than 64 bits")
+    return number
+
+
+def _refused(name: str) -> float:
+    raise ValueError(name)
 
 
 READERS["tuple[Sender, ...]"] = (list, lambda rows: tuple(map(Sender.from_row, rows)))

@@ -23,10 +23,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Look:
-    """`at`: on this machine's monotonic clock, in seconds. `error`: why there is no answer."""
+    """`at`: on this machine's monotonic clock, in seconds. `text`: the answer as it came. `error`: why there is none."""
 
     target: Target
     sampled: Sampled | None = None
+    text: str = ""
     error: str = ""
     at: float = field(default_factory=time.monotonic)
 

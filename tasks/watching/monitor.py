@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -152,7 +150,7 @@ class Rounds:
             age=look.at,  # made an age when it is stored
             role=look.role,
             error=look.error,
-            sampled=json.dumps(sampled.as_row(), separators=(",", ":")) if sampled else "",
+            sampled=look.text,
             lag_bytes=follows.lag_bytes,
             lag_seconds=follows.lag_seconds,
             wal_rate=rate,
@@ -173,7 +171,7 @@ class Rounds:
         heard, self._heard = self._heard, {}
         now = time.monotonic()
         try:
-            states = [replace(state, age=now - state.age) for state in heard.values()]
+            states = [state._replace(age=now - state.age) for state in heard.values()]
             changed = await self._in_database(store.states_write, token, states)
         except _DatabaseSilent:
             self._heard = {**heard, **self._heard}  # what is newer counts

@@ -9,8 +9,8 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
-from typing import Any, Final
+from dataclasses import astuple
+from typing import Any, Final, NamedTuple
 
 from django.db import connection, transaction
 
@@ -29,8 +29,7 @@ class LeaseLost(Exception):
     """Another monitor watches now."""
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What one look says, as a row. `age`: seconds since the look."""
 
     instance_id: int
@@ -127,7 +126,7 @@ def states_write(token: int, states: Sequence[State]) -> list[int]:
     """Returns the instances whose observed role is another one now. Raises: LeaseLost."""
     if not states:
         return []
-    columns = [list(column) for column in zip(*map(astuple, states), strict=True)]
+    columns = [list(column) for column in zip(*states, strict=True)]
     states_of, (streams, sync_states) = columns[:-2], columns[-2:]
     with transaction.atomic(), connection.cursor() as cursor:
         _held(cursor, token)

@@ -45,7 +45,8 @@ class Watcher:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     self._session = await self._connected()
             async with asyncio.timeout(ANSWER_SECONDS):
-                look = Look(self.target, await self._asked(self._session))
+                text = await self._asked(self._session)
+            look = Look(self.target, Sampled.from_text(text), text)
         except (psycopg.Error, HostError, Unreadable, OSError, TimeoutError, Instance.DoesNotExist) as error:
             await self.close()
             self._pause = min(max(2 * self._pause, self._interval), LONGEST_PAUSE)
@@ -87,10 +88,10 @@ class Watcher:
             finding.add_done_callback(_given_back)
             raise
 
-    async def _asked(self, session: psycopg.AsyncConnection) -> Sampled:
+    async def _asked(self, session: psycopg.AsyncConnection) -> str:
         cursor = await session.execute(SAMPLE, prepare=True)
         row = await cursor.fetchone()
-        return Sampled.from_row(row[0] if row else {})
+        return str(row[0]) if row else ""
 
 
 def _given_back(finding: asyncio.Future[Way]) -> None:

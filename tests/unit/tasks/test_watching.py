@@ -29,14 +29,23 @@ def target(name: str, instance_id: int = 1, cluster_id: int = 1) -> Target:
 def it_reads_back_what_it_stores() -> None:
     slots = (SlotUse("pgr_a", active=True, wal_status="reserved", safe_bytes=None, retained_bytes=16),)
     full = replace(PRIMARY, senders=(Sender("node2", "streaming", "async", 10, None),), slots=slots)
-    assert Sampled.from_row(json.loads(json.dumps(full.as_row()))) == full
+    assert Sampled.from_text(json.dumps(full.as_row())) == full
     assert full.retained_bytes == 16
 
 
 @pytest.mark.parametrize("change", [{"in_recovery": "no"}, {"senders": {}}, {"slots": [{"name": 1, "active": True}]}, {"timeline": True}])
 def it_does_not_believe_what_has_another_shape(change: dict[str, Any]) -> None:
     with pytest.raises(Unreadable):
-        Sampled.from_row({**PRIMARY.as_row(), **change})
+        Sampled.from_text(json.dumps({**PRIMARY.as_row(), **change}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", "null", '{"a": NaN}', f'{{"timeline": {2**63}}}', '{"a": "\\u0000"}', f'{{"a": "{"x" * 70_000}"}}', "[" * 60_000],
+)
+def it_takes_nothing_that_the_panels_database_could_not_store(text: str) -> None:
+    with pytest.raises(Unreadable):
+        Sampled.from_text(text)
 
 
 def it_takes_the_lag_from_the_upstream_that_knows_both_sides() -> None:
