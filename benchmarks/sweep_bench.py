@@ -56,7 +56,7 @@ class SweepBench(Bench):
             for session in sessions:
                 row = session.execute(SAMPLE, prepare=True).fetchone()
                 assert row is not None
-                Sampled.from_row(row[0])
+                Sampled.from_text(row[0])
                 looks += 1
         spent = time.process_time() - began
         for session in sessions:

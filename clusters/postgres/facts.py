@@ -5,8 +5,9 @@ Facts come from a machine and are not trusted: what has not the expected shape r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Self
 
 from clusters.postgres.parsers import (
@@ -52,7 +53,7 @@ class Row:
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Raises: Unreadable."""
         try:
-            return cls(**{item.name: _read(str(item.type), row[item.name]) for item in fields(cls) if item.name in row})  # type: ignore[arg-type]
+            return cls(**{name: _checked(row[name], *reader) for name, *reader in _readers(cls) if name in row})  # type: ignore[arg-type]  # a class is hashable
         except (TypeError, ValueError, OverflowError) as error:
             raise Unreadable(f"{cls.__name__} ({error})", row) from error
 
@@ -174,18 +175,24 @@ def wal_rate(earlier: InstanceFacts, later: InstanceFacts) -> float | None:
     return estimate([(earlier.observed_at, earlier.lsn), (later.observed_at, later.lsn)])
 
 
-def _read(kind: str, value: Any) -> Any:
+@cache
+def _readers(row: Hashable) -> tuple[tuple[str, bool, Any, Callable[[Any], Any]], ...]:
+    """(name, whether it may be None, JSON type, conversion) of each field, looked up once: the monitor reads hundreds of rows a second."""
+    kinds = ((item.name, str(item.type)) for item in fields(row))  # type: ignore[arg-type]  # a dataclass
+    return tuple((name, kind.endswith("| None"), *READERS[kind.removesuffix(" | None")]) for name, kind in kinds)
+
+
+def _checked(value: Any, optional: bool, json_type: Any, convert: Callable[[Any], Any]) -> Any:
     """A JSON value as the field's type. Raises: TypeError for a value of another type."""
-    if value is None and kind.endswith("| None"):
+    if value is None and optional:
         return None
-    json_type, convert = READERS[kind.removesuffix(" | None")]
-    if not isinstance(value, json_type) or (isinstance(value, bool) and json_type is not bool):
-        raise TypeError(f"{kind} expected")
+    if not isinstance(value, json_type) or (json_type is not bool and isinstance(value, bool)):
+        raise TypeError(f"{json_type} expected")
     return convert(value)
 
 
 def _strings(values: list[Any]) -> tuple[str, ...]:
-    return tuple(_read("str", value) for value in values)
+    return tuple(_checked(value, False, str, str) for value in values)
 
 
 #: For the type of each field: the JSON type it comes as, and how it is made of that.
