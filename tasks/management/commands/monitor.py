@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from pathlib import Path
@@ -23,6 +24,8 @@ class Command(BaseCommand):
         ready = os.environ.get("PGREPLICA_READY_FILE")
         # By its name: of all commands this one alone reaches machines.
         rounds = import_string("tasks.watching.monitor.Rounds")(options["interval"], Path(ready) if ready else None)
+        gc.collect()
+        gc.freeze()  # what is loaded stays: the collector need not look through all of Django for the answers of each second
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(_until_stopped(rounds.run()))
 
