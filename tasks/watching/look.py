@@ -11,7 +11,7 @@ from clusters.postgres.sampling import Sampled
 
 @dataclass(frozen=True)
 class Target:
-    """Whom to ask, as declared. Two that differ need another connection."""
+    """Whom to ask, as declared. Two that differ need another connection. `system_identifier`: "" where it is not known yet."""
 
     instance_id: int
     cluster_id: int
@@ -19,6 +19,7 @@ class Target:
     server_id: int
     address: str
     port: int
+    system_identifier: str = ""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class Rounds:
 
     def __init__(self, interval: float = 5.0, ready: Path | None = None) -> None:
         self.interval, self.ready = interval, ready
+        self._lease_seconds = max(store.LEASE_SECONDS, 3 * interval)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reach")
         self._database = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._watchers: dict[Target, asyncio.Task[None]] = {}
@@ -76,7 +77,7 @@ class Rounds:
 
     async def _lease(self) -> int | None:
         with contextlib.suppress(_DatabaseSilent):
-            return await self._in_database(store.lease_take)
+            return await self._in_database(store.lease_take, self._lease_seconds)
         return None
 
     async def _watch(self, token: int) -> None:
@@ -98,7 +99,7 @@ class Rounds:
         targets = await self._in_database(store.targets_read)
         self._ahead = await self._in_database(store.clock) - time.monotonic()
         await self._watch_these(targets)
-        await self._in_database(store.lease_renew, token, len(targets), self.interval)
+        await self._in_database(store.lease_renew, token, len(targets), self.interval, self._lease_seconds)
         self._touch()
 
     # -- asking
@@ -168,6 +169,7 @@ class Rounds:
         return self._minutes[-1]
 
     async def _store(self, token: int) -> None:
+        del self._minutes[:-MINUTES_KEPT]
         heard, self._heard = self._heard, {}
         now = time.monotonic()
         try:
@@ -178,7 +180,6 @@ class Rounds:
             raise
         if changed:
             await self._in_database(verify_changed, changed)
-        del self._minutes[:-MINUTES_KEPT]
         while len(self._minutes) > 1:
             await self._in_database(store.minute_write, token, self._minutes[0])
             del self._minutes[0]

@@ -47,23 +47,23 @@ class State(NamedTuple):
 # -- the lease
 
 
-def lease_take() -> int | None:
+def lease_take(seconds: float = LEASE_SECONDS) -> int | None:
     """A token, while no other monitor holds the lease; else None."""
     Monitor.objects.get_or_create(pk=1)
     token: int | None = _one(
         """UPDATE clusters_monitor SET token = token + 1, holder = %s, lease_until = now() + make_interval(secs => %s)
             WHERE id = 1 AND (lease_until IS NULL OR lease_until < now()) RETURNING token""",
-        [f"{socket.gethostname()}:{os.getpid()}", LEASE_SECONDS],
+        [f"{socket.gethostname()}:{os.getpid()}", seconds],
     )
     return token
 
 
-def lease_renew(token: int, instances: int, interval: float) -> None:
+def lease_renew(token: int, instances: int, interval: float, seconds: float = LEASE_SECONDS) -> None:
     """Also says that a round has ended. Raises: LeaseLost."""
     held = _one(
         """UPDATE clusters_monitor SET lease_until = now() + make_interval(secs => %s), beat_at = now(), instances = %s, interval = %s
             WHERE id = 1 AND token = %s RETURNING 1""",
-        [LEASE_SECONDS, instances, interval, token],
+        [seconds, instances, interval, token],
     )
     if held is None:
         raise LeaseLost
@@ -80,7 +80,7 @@ def lease_give_back(token: int) -> None:
 def targets_read() -> list[Target]:
     """Every instance that is made and whose panel role exists; those of clusters that are only watched are looked at by verifications."""
     rows = Instance.objects.filter(lifecycle=Lifecycle.READY).exclude(cluster__adopted_at__isnull=False, cluster__taken_over_at=None)
-    fields = ("pk", "cluster_id", "name", "server_id", "server__address", "port")
+    fields = ("pk", "cluster_id", "name", "server_id", "server__address", "port", "cluster__system_identifier")
     return [Target(*row) for row in rows.order_by("cluster_id", "name").values_list(*fields)]
 
 

@@ -10,6 +10,8 @@ from concurrent.futures import Executor
 from typing import Final
 
 import psycopg
+from django.db import DatabaseError
+from psycopg_pool import PoolTimeout
 
 from clusters.hosts.errors import HostError, inert
 from clusters.models import Instance
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 #: For an answer over a connection that is there, and for making one.
 ANSWER_SECONDS: Final = 4.0
-CONNECT_SECONDS: Final = 10.0
+CONNECT_SECONDS: Final = 5.0
 #: A server that cannot be reached is tried again after twice as long each time, up to this.
 LONGEST_PAUSE: Final = 15.0
 
@@ -46,7 +48,9 @@ class Watcher:
                     self._session = await self._connected()
             async with asyncio.timeout(ANSWER_SECONDS):
                 text = await self._asked(self._session)
-            look = Look(self.target, Sampled.from_text(text), text)
+            look = self._read(text)
+        except (DatabaseError, PoolTimeout):  # the panel's own: nothing is known of the instance
+            return None
         except (psycopg.Error, HostError, Unreadable, OSError, TimeoutError, Instance.DoesNotExist) as error:
             await self.close()
             self._pause = min(max(2 * self._pause, self._interval), LONGEST_PAUSE)
@@ -54,6 +58,13 @@ class Watcher:
             return Look(self.target, error=_said(error))
         self._pause = 0.0
         return look
+
+    def _read(self, text: str) -> Look:
+        """Raises: Unreadable."""
+        sampled = Sampled.from_text(text)
+        if self.target.system_identifier not in ("", sampled.system_identifier):
+            return Look(self.target, error=f"another cluster answers there, with the system identifier {inert(sampled.system_identifier)}")
+        return Look(self.target, sampled, text)
 
     async def close(self) -> None:
         """Safe to repeat."""

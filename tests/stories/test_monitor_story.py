@@ -116,10 +116,9 @@ def test_a_hung_instance_costs_the_others_nothing(stage: Stage) -> None:
         wait_until(lambda: (found := state("node2")) is not None and found.role == "standby", "it answers again", 30)
 
 
-def test_one_monitor_watches_and_the_other_takes_over(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "LEASE_SECONDS", 3.0)
+def test_one_monitor_watches_and_the_other_takes_over(stage: Stage) -> None:
     stage.create()
-    gone = store.lease_take()  # by one that is never heard of again
+    gone = store.lease_take(3.0)  # by one that is never heard of again
     assert gone is not None
     with watching(Rounds(INTERVAL)):
         wait_until(lambda: age("node1") < SOON, "the other has taken over", 20)

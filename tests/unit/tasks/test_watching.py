@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
+from psycopg_pool import PoolTimeout
 
+from clusters.hosts.errors import HostError
 from clusters.models import FineSample, Instance, InstanceState, Sample
 from clusters.postgres.facts import Unreadable
 from clusters.postgres.sampling import Sampled, Sender, SlotUse
+from clusters.secrets import Secret
 from tasks.watching import store
 from tasks.watching.look import Following, Look, Target, following, wal_rate
 from tasks.watching.minute import Minute, Point
+from tasks.watching.reach import Way
+from tasks.watching.watcher import Watcher
 from tests.factories import InstanceFactory, cluster_with_standbys
 
 PRIMARY = Sampled(False, "7", 0.0, 1, 3, 100, position=5000)
@@ -75,6 +86,61 @@ def it_measures_the_wal_between_two_looks() -> None:
     assert wal_rate(None, now) is None
     assert wal_rate(now, replace(before, at=20.0)) is None  # rewound
     assert wal_rate(before, Look(target("a"), STANDBY, at=15.0)) is None
+
+
+# -- asking
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, way: Callable[[int], Any]) -> Look | None:
+    """One look through `way`."""
+    monkeypatch.setattr("tasks.watching.watcher.way_to", way)
+
+    async def look() -> Look | None:
+        with ThreadPoolExecutor(1) as threads:
+            return await Watcher(target("node1"), threads, 5.0).look()
+
+    return asyncio.run(look())
+
+
+def failing(error: Exception) -> Callable[[int], Any]:
+    def way(_instance_id: int) -> Any:
+        raise error
+
+    return way
+
+
+@pytest.mark.parametrize("error", [OperationalError("the panel's database is gone"), PoolTimeout("couldn't get a connection")])
+def it_says_nothing_of_an_instance_while_the_panels_own_database_is_silent(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(monkeypatch, failing(error)) is None
+
+
+def it_tells_why_a_server_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = asked(monkeypatch, failing(HostError("%(name)s does not answer.\n", name="alpha")))
+    assert look is not None
+    assert (look.role, look.error) == ("unreachable", "alpha does not answer.")
+
+
+def it_gives_back_a_way_that_was_found_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.watching.watcher.CONNECT_SECONDS", 0.05)
+    held, closed = ExitStack(), list[bool]()
+    held.callback(closed.append, True)
+
+    def slow(_instance_id: int) -> Way:
+        time.sleep(0.3)
+        return Way("127.0.0.1", 1, "panel", Secret("x"), held)
+
+    look = asked(monkeypatch, slow)
+    assert look is not None
+    assert look.error == "no answer in time"
+    assert closed == [True]
+
+
+def it_takes_no_answer_of_another_cluster() -> None:
+    watcher = Watcher(replace(target("node1"), system_identifier="8"), cast("Any", None), 5.0)
+    look = watcher._read(json.dumps(PRIMARY.as_row()))
+    assert (look.role, look.text, look.error) == ("unreachable", "", "another cluster answers there, with the system identifier 7")
+    known = Watcher(replace(target("node1"), system_identifier="7"), cast("Any", None), 5.0)
+    assert known._read(json.dumps(PRIMARY.as_row())).sampled == PRIMARY
 
 
 # -- rows
