@@ -114,7 +114,7 @@ def _answers(port: int) -> bool:
 def it_has_no_rights_and_no_secrets_that_it_does_not_need(panel: Panel) -> None:
     installation = panel.installation
     containers = installation.inspected(*installation.containers())
-    assert len(containers) == 5  # migrate has done its work
+    assert len(containers) == 6  # migrate has done its work
     for one in containers:
         assert one["HostConfig"]["ReadonlyRootfs"] is True
         assert one["HostConfig"]["CapDrop"] == ["ALL"]
