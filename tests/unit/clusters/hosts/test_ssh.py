@@ -375,8 +375,9 @@ class TestLoss:
         with server() as sshd:
             proxy = Proxy(sshd.port)
             machine = SSHMachine(replace(sshd.place, port=proxy.port), RUN_AS)
-            asked = InThread(lambda: machine.run(["sh", "-c", f"echo $$ >&2; {until(f'{open_directory}/go')}"], timeout=60))
-            wait_until(lambda: len(sshd.sessions()) > 1 or machine.run(["true"], timeout=5).ok, "it runs", 20)
+            script, begun = f"echo begun; {until(f'{open_directory}/go')}", threading.Event()
+            asked = InThread(lambda: machine.run(["sh", "-c", script], timeout=60, on_line=lambda _line: begun.set()))
+            assert begun.wait(60)
             began = time.monotonic()
             if how == "hangs":
                 sshd.hang()
