@@ -7,6 +7,7 @@ Sources: the chapters "Monitoring Database Activity" and "System Administration 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Final, LiteralString, Self
 
@@ -32,13 +33,13 @@ SELECT pg_catalog.json_build_object(
     'connections', (SELECT sum(numbackends)::int FROM pg_catalog.pg_stat_database),
     'max_connections', pg_catalog.current_setting('max_connections')::int,
     'checksum_failures', (SELECT coalesce(sum(checksum_failures), 0)::bigint FROM pg_catalog.pg_stat_database),
-    'senders', (SELECT coalesce(json_agg(row_to_json(sender)), '[]') FROM (
+    'senders', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.row_to_json(sender)), '[]') FROM (
         SELECT application_name AS name, state, sync_state, pg_catalog.pg_wal_lsn_diff(here, replay_lsn)::bigint AS lag_bytes,
                extract(epoch FROM replay_lag)::float8 AS lag_seconds
         FROM pg_catalog.pg_stat_replication ORDER BY pid LIMIT 50) AS sender),
-    'slots', (SELECT coalesce(json_agg(row_to_json(slot)), '[]') FROM (
+    'slots', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.row_to_json(slot)), '[]') FROM (
         SELECT slot_name AS name, active, wal_status, safe_wal_size AS safe_bytes,
-               greatest(0, pg_catalog.pg_wal_lsn_diff(here, restart_lsn))::bigint AS retained_bytes
+               CASE WHEN here >= restart_lsn THEN pg_catalog.pg_wal_lsn_diff(here, restart_lsn)::bigint END AS retained_bytes
         FROM pg_catalog.pg_replication_slots ORDER BY slot_name LIMIT 50) AS slot)
 )::text FROM (SELECT recovery, CASE WHEN recovery THEN pg_catalog.pg_last_wal_receive_lsn() ELSE pg_catalog.pg_current_wal_lsn() END AS here
         FROM (SELECT pg_catalog.pg_is_in_recovery() AS recovery) AS mode) AS now"""
@@ -46,6 +47,11 @@ SELECT pg_catalog.json_build_object(
 
 #: Fifty senders and fifty slots with the longest names there are take less.
 TEXT_LIMIT: Final = 65_536
+NAME_LIMIT: Final = 64
+#: Bytes and seconds beyond this cannot be.
+MOST: Final = 2**61
+SENDER_STATES: Final = frozenset({"startup", "catchup", "streaming", "backup", "stopping"})
+SYNC_STATES: Final = frozenset({"", "async", "potential", "sync", "quorum"})
 
 
 @dataclass(frozen=True)
@@ -92,16 +98,35 @@ class Sampled(Row):
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Raises: Unreadable, also for what the panel's database could not store."""
-        if len(text) > TEXT_LIMIT or "\\u0000" in text:
-            raise Unreadable("Sampled (it is too long, or has a zero byte)", text[:100])
+        """Raises: Unreadable, also for what the panel's database could not store or no page could show."""
+        if len(text) > TEXT_LIMIT:
+            raise Unreadable("Sampled (it is too long)", text[:100])
         try:
-            row = json.loads(text, parse_int=_stored_int, parse_constant=_refused)
+            row = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise Unreadable(f"Sampled ({error})", text[:100]) from error
         if not isinstance(row, dict):
             raise Unreadable("Sampled (not an object)", text[:100])
-        return cls.from_row(row)
+        sampled = cls.from_row(row)
+        if not all(map(_plausible, (sampled, *sampled.senders, *sampled.slots))) or not sampled._in_words():
+            raise Unreadable("Sampled (a value that cannot be)", text[:100])
+        return sampled
+
+    def as_text(self) -> str:
+        """What `from_text` reads back, and nothing else that the instance may have said."""
+        lists = {"senders": [vars(sender) for sender in self.senders], "slots": [vars(slot) for slot in self.slots]}
+        return json.dumps({**vars(self), **lists}, separators=(",", ":"), allow_nan=False)
+
+    def _in_words(self) -> bool:
+        """Counts fit into the columns that take them, and states are those that PostgreSQL knows."""
+        counts = (self.connections, self.max_connections, self.timeline)
+        words = all(sender.state in SENDER_STATES and (sender.sync_state or "") in SYNC_STATES for sender in self.senders)
+        return words and all(0 <= count < 2**31 for count in counts)
+
+    def sender(self, name: str) -> Sender | None:
+        """The connection of one standby, by the name it gives itself. A base backup is none, nor is one that is not connected any more."""
+        mine = [sender for sender in self.senders if sender.name == name and sender.state in ("streaming", "catchup")]
+        return min(mine, key=lambda sender: sender.lag_bytes if sender.lag_bytes is not None else math.inf, default=None)
 
     @property
     def retained_bytes(self) -> int:
@@ -109,15 +134,16 @@ class Sampled(Row):
         return max((slot.retained_bytes or 0 for slot in self.slots), default=0)
 
 
-def _stored_int(digits: str) -> int:
-    number = int(digits)
-    if not -(2**63) <= number < 2**63:
-        raise ValueError("a number of more than 64 bits")
-    return number
-
-
-def _refused(name: str) -> float:
-    raise ValueError(name)
+def _plausible(row: object) -> bool:
+    """Numbers are finite and leave room for differences; texts are texts that can be stored and shown."""
+    for value in vars(row).values():
+        if isinstance(value, float) and not (math.isfinite(value) and abs(value) < MOST):
+            return False
+        if isinstance(value, int) and abs(value) > MOST:
+            return False
+        if isinstance(value, str) and (len(value) > NAME_LIMIT or not value.isprintable()):
+            return False
+    return True
 
 
 READERS["tuple[Sender, ...]"] = (list, lambda rows: tuple(map(Sender.from_row, rows)))

@@ -71,7 +71,8 @@ def _heard(members: Members, primary: Instance) -> list[str]:
 def _newer(row: Instance, primary: Instance) -> bool:
     """A look at the standby from before the primary was found dead says nothing."""
     state = getattr(primary, "state", None)
-    found = state.since if state is not None and state.role == Instance.Observed.UNREACHABLE else primary.observed_at
+    silent_since = state.since if state is not None and state.role == Instance.Observed.UNREACHABLE else None
+    found = max((moment for moment in (silent_since, primary.observed_at) if moment), default=None)
     return None not in (row.observed_at, found) and row.observed_at >= found  # type: ignore[operator]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from clusters.postgres.sampling import Sampled
@@ -20,15 +19,15 @@ class Target:
     address: str
     port: int
     system_identifier: str = ""
+    upstream_id: int | None = None
 
 
 @dataclass(frozen=True)
 class Look:
-    """`at`: on this machine's monotonic clock, in seconds. `text`: the answer as it came. `error`: why there is none."""
+    """`at`: on this machine's monotonic clock, in seconds. `error`: why there is no answer."""
 
     target: Target
     sampled: Sampled | None = None
-    text: str = ""
     error: str = ""
     at: float = field(default_factory=time.monotonic)
 
@@ -50,23 +49,24 @@ class Following:
     sync_state: str | None = None
 
 
-def following(look: Look, others: Iterable[Look]) -> Following:
-    """As its upstream tells, which knows both at once; else the lag is what the primary has written and it has not replayed."""
-    sampled = look.sampled
+def following(look: Look, upstream: Look | None) -> Following:
+    """As the declared upstream tells, which knows both at once; else the lag is what it has and the standby has not replayed.
+
+    Nothing is said of the state where the upstream was not heard: others may send to the standby, or think so.
+    """
+    sampled, heard = look.sampled, upstream.sampled if upstream else None
     if sampled is None or not sampled.in_recovery:
         return Following()
-    heard = [other.sampled for other in others if other.sampled is not None and other is not look]
-    sender = next((sender for one in heard for sender in one.senders if sender.name == look.target.name), None)
-    seconds = sampled.replay_age_seconds or 0.0
-    if sender is not None and sender.lag_bytes is not None:
-        behind = max(0, sender.lag_bytes)
-        return Following(behind, seconds if behind else 0.0, sender.state, sender.sync_state)
-    written = [one.position for one in heard if not one.in_recovery and one.position is not None]
-    state = (sender.state if sender else "") if heard else None
-    if not written or sampled.replayed is None:
-        return Following(None, sampled.replay_age_seconds, state, "" if heard else None)
-    behind = max(0, max(written) - sampled.replayed)
-    return Following(behind, seconds if behind else 0.0, state, "")
+    if heard is None:
+        return Following(None, sampled.replay_age_seconds)
+    sender, seconds = heard.sender(look.target.name), sampled.replay_age_seconds or 0.0
+    state, sync_state = (sender.state, sender.sync_state or "") if sender else ("", "")
+    behind = sender.lag_bytes if sender else None
+    if behind is None and None not in (heard.position, sampled.replayed) and heard.timeline == sampled.timeline:
+        behind = heard.position - sampled.replayed  # type: ignore[operator]
+    if behind is None:
+        return Following(None, sampled.replay_age_seconds, state, sync_state)
+    return Following(max(0, behind), seconds if behind > 0 else 0.0, state, sync_state)
 
 
 def wal_rate(before: Look | None, now: Look) -> float | None:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from django.db import DatabaseError, connection
+from django.db import InterfaceError, OperationalError, connection
 from psycopg_pool import PoolTimeout
 
 from tasks.schedule import verify_changed
@@ -90,7 +90,7 @@ class Rounds:
                     round_due = began + self.interval
                 await self._store(token)
                 if began >= house_due:
-                    await self._in_database(store.hours_write)
+                    await self._in_database(store.hours_write, self.interval)
                     await self._in_database(store.prune)
                     house_due = began + HOUSEKEEPING_SECONDS
             await asyncio.sleep(max(0.0, STORE_SECONDS - (time.monotonic() - began)))
@@ -142,7 +142,7 @@ class Rounds:
     def _hear(self, look: Look) -> None:
         target = look.target
         cluster = self._latest.setdefault(target.cluster_id, {})
-        follows = following(look, cluster.values())
+        follows = following(look, cluster.get(target.upstream_id) if target.upstream_id else None)
         rate = wal_rate(cluster.get(target.instance_id), look)
         cluster[target.instance_id] = look
         sampled = look.sampled
@@ -151,12 +151,13 @@ class Rounds:
             age=look.at,  # made an age when it is stored
             role=look.role,
             error=look.error,
-            sampled=look.text,
+            sampled=sampled.as_text() if sampled else "",
             lag_bytes=follows.lag_bytes,
             lag_seconds=follows.lag_seconds,
             wal_rate=rate,
             stream=follows.state,
             sync_state=follows.sync_state,
+            upstream_id=target.upstream_id,
         )
         moment = look.at + self._ahead
         kept, connections = (sampled.retained_bytes, sampled.connections) if sampled else (None, None)
@@ -202,7 +203,7 @@ class _DatabaseSilent(Exception):
 def _patient(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
         return act(*args, **kwargs)
-    except (DatabaseError, PoolTimeout) as error:
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
         logger.warning("The panel's database does not answer: %s", str(error).strip().partition("\n")[0])
         connection.close()
         raise _DatabaseSilent from error

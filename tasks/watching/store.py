@@ -42,6 +42,7 @@ class State(NamedTuple):
     wal_rate: float | None
     stream: str | None = None  # pg_stat_replication's state; None: its upstream was not heard
     sync_state: str | None = None
+    upstream_id: int | None = None
 
 
 # -- the lease
@@ -80,7 +81,7 @@ def lease_give_back(token: int) -> None:
 def targets_read() -> list[Target]:
     """Every instance that is made and whose panel role exists; those of clusters that are only watched are looked at by verifications."""
     rows = Instance.objects.filter(lifecycle=Lifecycle.READY).exclude(cluster__adopted_at__isnull=False, cluster__taken_over_at=None)
-    fields = ("pk", "cluster_id", "name", "server_id", "server__address", "port", "cluster__system_identifier")
+    fields = ("pk", "cluster_id", "name", "server_id", "server__address", "port", "cluster__system_identifier", "pair__upstream_id")
     return [Target(*row) for row in rows.order_by("cluster_id", "name").values_list(*fields)]
 
 
@@ -104,12 +105,15 @@ ON CONFLICT (instance_id) DO UPDATE SET
     sampled = CASE WHEN excluded.missed = 0 THEN excluded.sampled ELSE state.sampled END,
     lag_bytes = excluded.lag_bytes, lag_seconds = excluded.lag_seconds, wal_rate = excluded.wal_rate"""
 
-#: What the pages show as the observed role. Silence counts from the second time on, and makes nothing of what a job has stopped.
+#: What the pages show as the observed role. Silence counts from the second time on, where it began after a job's look, and makes nothing of
+#: what a job has stopped. An answer counts where it is newer than a job's look.
 _WRITE_ROLES: Final = """
 UPDATE clusters_instance AS instance SET observed_role = state.role
 FROM clusters_instancestate AS state
 WHERE state.instance_id = instance.id AND instance.id = ANY(%s) AND instance.observed_role <> state.role
-  AND (state.role <> 'unreachable' OR state.missed >= 2 AND instance.observed_role <> 'stopped')
+  AND CASE WHEN state.role = 'unreachable'
+           THEN state.missed >= 2 AND instance.observed_role <> 'stopped' AND state.since > coalesce(instance.observed_at, '-infinity')
+           ELSE state.tried_at > coalesce(instance.observed_at, '-infinity') END
 RETURNING instance.id"""
 
 #: What the pages show of a pair. Its slot is looked at by verifications.
@@ -117,9 +121,10 @@ _WRITE_PAIRS: Final = """
 UPDATE clusters_replicationpair AS pair
 SET state = said.stream, sync_state = coalesce(said.sync_state, ''), lag_bytes = state.lag_bytes, lag_seconds = state.lag_seconds,
     observed_at = state.answered_at
-FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS said (instance_id, stream, sync_state)
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[]) AS said (instance_id, stream, sync_state, upstream_id)
 JOIN clusters_instancestate AS state USING (instance_id)
-WHERE pair.standby_id = said.instance_id AND said.stream IS NOT NULL AND state.missed = 0"""
+WHERE pair.standby_id = said.instance_id AND pair.upstream_id = said.upstream_id AND said.stream IS NOT NULL AND state.missed = 0
+  AND state.tried_at > coalesce(pair.observed_at, '-infinity')"""
 
 
 def states_write(token: int, states: Sequence[State]) -> list[int]:
@@ -127,13 +132,14 @@ def states_write(token: int, states: Sequence[State]) -> list[int]:
     if not states:
         return []
     columns = [list(column) for column in zip(*states, strict=True)]
-    states_of, (streams, sync_states) = columns[:-2], columns[-2:]
+    states_of, (streams, sync_states, upstreams) = columns[:-3], columns[-3:]
     with transaction.atomic(), connection.cursor() as cursor:
         _held(cursor, token)
         cursor.execute(_WRITE_STATES, [*states_of, token])
-        cursor.execute(_WRITE_PAIRS, [columns[0], streams, sync_states])
-        cursor.execute(_WRITE_ROLES, [columns[0]])
-        return [row[0] for row in cursor.fetchall()]
+        cursor.execute(_WRITE_ROLES, [columns[0]])  # instances before pairs, as everybody locks them
+        changed = [row[0] for row in cursor.fetchall()]
+        cursor.execute(_WRITE_PAIRS, [columns[0], streams, sync_states, upstreams])
+        return changed
 
 
 # -- the past
@@ -177,8 +183,8 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::
 ON CONFLICT DO NOTHING"""
 
 
-def hours_write() -> int:
-    """Make the hours of the minutes of the last two days that have none yet, up to the hour that runs. How many."""
+def hours_write(interval: float = 5.0) -> int:
+    """Make the hours of the minutes of the last two days that have none yet, once their last minute must have been written. How many."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -187,10 +193,13 @@ def hours_write() -> int:
             SELECT instance_id, 3600, date_trunc('hour', at), sum(looks), sum(answers), max(lag_bytes), max(lag_seconds),
                    avg(wal_rate), max(retained_bytes), max(connections)
             FROM clusters_sample
-            WHERE seconds = 60 AND at < date_trunc('hour', now()) AND at >= greatest(date_trunc('hour', now()) - interval '2 days',
-                  (SELECT max(at) + interval '1 hour' FROM clusters_sample WHERE seconds = 3600))
+            WHERE seconds = 60 AND at < date_trunc('hour', now() - make_interval(secs => %s))
+              AND at >= date_trunc('hour', now()) - interval '2 days'
+              AND NOT EXISTS (SELECT 1 FROM clusters_sample AS made WHERE made.instance_id = clusters_sample.instance_id
+                              AND made.seconds = 3600 AND made.at = date_trunc('hour', clusters_sample.at))
             GROUP BY instance_id, date_trunc('hour', at)
-            ON CONFLICT DO NOTHING"""
+            ON CONFLICT DO NOTHING""",
+            [2 * max(interval, 60.0)],
         )
         return int(cursor.rowcount)
 

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from concurrent.futures import Executor
-from typing import Final
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future
+from typing import Any, Final, TypeVar
 
 import psycopg
 from django.db import DatabaseError
@@ -19,7 +20,10 @@ from clusters.postgres.facts import Unreadable
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.sampling import SAMPLE, Sampled
 from tasks.watching.look import Look, Target
-from tasks.watching.reach import Way, way_to
+from tasks.watching.reach import Door, Way, door_of, way_through
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -39,32 +43,50 @@ class Watcher:
         self._pause, self._not_before = 0.0, 0.0
 
     async def look(self) -> Look | None:
-        """None: it is not tried this time, since it could not be reached a moment ago."""
+        """None: it is not tried this time, since it could not be reached a moment ago, or the panel's own database does not answer."""
         if self._session is None and time.monotonic() < self._not_before:
             return None
         try:
             if self._session is None:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    self._session = await self._connected()
-            async with asyncio.timeout(ANSWER_SECONDS):
-                text = await self._asked(self._session)
-            look = self._read(text)
+                door = await self._in_thread(door_of, self.target.instance_id)
+                self._session = await self._within(self._connected(door), CONNECT_SECONDS)
+            look = self._read(await self._within(self._asked(self._session), ANSWER_SECONDS))
         except (DatabaseError, PoolTimeout):  # the panel's own: nothing is known of the instance
             return None
         except (psycopg.Error, HostError, Unreadable, OSError, TimeoutError, Instance.DoesNotExist) as error:
-            await self.close()
-            self._pause = min(max(2 * self._pause, self._interval), LONGEST_PAUSE)
-            self._not_before = time.monotonic() + self._pause - self._interval / 2
-            return Look(self.target, error=_said(error))
+            return await self._failed(_said(error))
+        except Exception as error:
+            logger.exception("%s could not be asked", self.target.name)
+            return await self._failed(f"the monitor failed: {type(error).__name__}")
         self._pause = 0.0
         return look
+
+    async def _failed(self, error: str) -> Look:
+        await self.close()
+        self._pause = min(max(2 * self._pause, self._interval), LONGEST_PAUSE)
+        self._not_before = time.monotonic() + self._pause - self._interval / 2
+        return Look(self.target, error=error)
+
+    async def _within(self, act: Coroutine[Any, Any, T], seconds: float) -> T:
+        """Its result. Raises: TimeoutError at once: psycopg would first ask the server, which does not answer, to cancel the question."""
+        task = asyncio.ensure_future(act)
+        try:
+            done, _late = await asyncio.wait({task}, timeout=seconds)
+            if not done:
+                raise TimeoutError
+            return task.result()
+        finally:
+            if not task.done():
+                if self._session is not None:
+                    self._session.pgconn.finish()
+                task.cancel()
 
     def _read(self, text: str) -> Look:
         """Raises: Unreadable."""
         sampled = Sampled.from_text(text)
         if self.target.system_identifier not in ("", sampled.system_identifier):
             return Look(self.target, error=f"another cluster answers there, with the system identifier {inert(sampled.system_identifier)}")
-        return Look(self.target, sampled, text)
+        return Look(self.target, sampled)
 
     async def close(self) -> None:
         """Safe to repeat."""
@@ -76,38 +98,40 @@ class Watcher:
         if way is not None:
             await asyncio.get_running_loop().run_in_executor(self._threads, way.close)
 
-    async def _connected(self) -> psycopg.AsyncConnection:
-        self._way = await self._found()
+    async def _connected(self, door: Door) -> psycopg.AsyncConnection:
+        self._way = await self._in_thread(way_through, door)
         return await psycopg.AsyncConnection.connect(
             host=self._way.host,
             port=self._way.port,
-            user=self._way.role,
-            password=self._way.password.reveal(),
+            user=door.role,
+            password=door.password.reveal(),
             dbname=SUPERUSER,
             application_name="pgreplica-monitor",
-            options=f"-c statement_timeout={int(ANSWER_SECONDS * 1000)}",
+            client_encoding="UTF8",
+            options=f"-c statement_timeout={int(ANSWER_SECONDS * 1000)} -c search_path=pg_catalog",
             connect_timeout=int(CONNECT_SECONDS),
             tcp_user_timeout=int(CONNECT_SECONDS * 1000),
             autocommit=True,
         )
 
-    async def _found(self) -> Way:
-        finding = asyncio.get_running_loop().run_in_executor(self._threads, way_to, self.target.instance_id)
+    async def _in_thread(self, act: Callable[[A], T], what: A) -> T:
+        finding = self._threads.submit(act, what)
         try:
-            return await asyncio.shield(finding)
-        except asyncio.CancelledError:  # too late: what it finds is given back when it does
-            finding.add_done_callback(_given_back)
+            return await asyncio.wrap_future(finding)
+        except asyncio.CancelledError:  # too late: what has not begun never does, what is found is given back
+            if not finding.cancelled():
+                finding.add_done_callback(self._given_back)
             raise
+
+    def _given_back(self, finding: Future[Any]) -> None:
+        if finding.exception() is None and isinstance(finding.result(), Way):
+            self._threads.submit(finding.result().close)
 
     async def _asked(self, session: psycopg.AsyncConnection) -> str:
         cursor = await session.execute(SAMPLE, prepare=True)
         row = await cursor.fetchone()
-        return str(row[0]) if row else ""
-
-
-def _given_back(finding: asyncio.Future[Way]) -> None:
-    if not finding.cancelled() and finding.exception() is None:
-        finding.result().close()
+        said = row[0] if row else ""
+        return said.decode(errors="replace") if isinstance(said, bytes) else str(said)  # bytes: a database in SQL_ASCII
 
 
 def _said(error: Exception) -> str:
