@@ -19,7 +19,7 @@ import psycopg
 
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.quoting import conninfo
-from clusters.postgres.statements import WRITE_CANARY, Call
+from clusters.postgres.statements import SAFE_PATH, WRITE_CANARY, Call
 from clusters.secrets import Secret
 
 PERIOD_SECONDS: Final = 0.005
@@ -98,5 +98,6 @@ def canary_conninfo(places: Sequence[tuple[str, int]], role: str) -> str:
             "target_session_attrs": "read-write",
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "pgreplica-canary",
+            "options": SAFE_PATH,
         }
     )

@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from clusters.hosts.machine import HostError, Machine, OutcomeUnknown
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.spec import InstanceSpec
+from clusters.postgres.statements import SAFE_PATH
 from clusters.secrets import Secret
 
 Session = psycopg.Connection[dict[str, Any]]
@@ -54,7 +55,7 @@ def panel_session(machine: Machine, spec: InstanceSpec, password: Secret, databa
             dbname=database,
             connect_timeout=CONNECT_SECONDS,
             application_name="pgreplica-admin",
-            options=f"-c statement_timeout={STATEMENT_MS}",
+            options=f"-c statement_timeout={STATEMENT_MS} {SAFE_PATH}",
             autocommit=True,
             row_factory=dict_row,
         ) as connection,

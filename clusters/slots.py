@@ -40,13 +40,16 @@ class Owner:
 def slot_owner(
     cluster: Cluster, instance: Instance, slot: str, members: Iterable[Instance], pairs: Iterable[ReplicationPair]
 ) -> Owner | None:
-    """Whose slot this one on `instance` is: of the pair that declares it, of the member after whom it is named, of the one that used it."""
+    """Whose slot this one on `instance` is: of the pair that declares it, of the member after whom it is named, of the one that used it.
+
+    A standby keeps WAL for its pairs alone: what is named after another member was made there for a promotion that did not come about.
+    """
     rows = list(members)
     names = {row.pk: row.name for row in rows}
     for pair in pairs:
         if pair.upstream_id == instance.pk and pair.slot == slot:
             return Owner(names[pair.standby_id], True)
-    for row in rows:
+    for row in rows if instance.role == Instance.Role.PRIMARY else ():
         if row.pk != instance.pk and slot_name(cluster.name, row.name) == slot:
             return Owner(row.name, True)
     for row in rows:

@@ -50,14 +50,10 @@ def in_memory(checkout: Path) -> tuple[str, ...]:
     hidden = any(Path(path).is_relative_to(TEMPORARY) for path in (checkout, sys.prefix, sys.base_prefix))
     if os.geteuid() != 0 or hidden or not shutil.which("unshare") or _memory_available() < 2 * MEMORY:
         return ()
-    before = _words_in_memory()
+    mount = f'mount -t tmpfs -o mode=1777,size={MEMORY} pgreplica-test {TEMPORARY} && exec "$@"'
+    before = ("unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "in-memory")
     tried = subprocess.run([*before, "true"], capture_output=True, check=False)
     return before if tried.returncode == 0 else ()  # root of a container may not be allowed to mount
-
-
-def _words_in_memory() -> tuple[str, ...]:
-    mount = f'mount -t tmpfs -o mode=1777,size={MEMORY} pgreplica-test {TEMPORARY} && exec "$@"'
-    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "in-memory")
 
 
 def _memory_available() -> int:

@@ -111,9 +111,10 @@ DATABASES["default"] |= {
     "CONN_HEALTH_CHECKS": True,  # the pool looks before it gives a connection out, so a database restart fails no page
     "CONN_MAX_AGE": 0,  # under ASGI a kept connection is never given back; the pool keeps them
 }
-DATABASES["default"].setdefault("OPTIONS", {}).update(
+_options = DATABASES["default"].setdefault("OPTIONS", {})
+_options.update(
     pool={"min_size": 1, "max_size": env.int("PGREPLICA_DATABASE_POOL", 12), "timeout": 10},
-    options=connection_options(DATABASES["default"].get("OPTIONS", {}).get("options", ""), JOB_LEASE_SECONDS),
+    options=connection_options(_options.get("options", ""), JOB_LEASE_SECONDS),
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

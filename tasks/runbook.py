@@ -19,6 +19,7 @@ from clusters.postgres import commands
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.quoting import conninfo
 from clusters.postgres.spec import InstanceSpec
+from clusters.postgres.statements import SET_SAFE_PATH
 from clusters.secrets import MASK
 from tasks.plan import JOB_NUMBER
 
@@ -224,6 +225,8 @@ def _statement(text: str, instance: str, spec: InstanceSpec | None) -> Iterator[
         yield from _hidden(f"A secret stands where the stars are; put it in by hand. On {instance}, as the superuser:", text)
     else:
         yield shlex.join(_psql(text, spec)) + f" <<'{(end := _end(text))}'"
+        if not text.startswith(_PROTOCOL):
+            yield SET_SAFE_PATH
         yield text.strip() if text.rstrip().endswith(("\\gexec", ";")) else f"{text.strip()};"
         yield end
 

@@ -31,6 +31,7 @@ class Writers:
         self.acknowledged: list[list[int]] = [[] for _ in range(count)]
         self.moments: list[float] = []
         self.answers: list[tuple[float, str]] = []  # when somebody acknowledged, and who: address:port
+        self.doing = [""] * count  # for whom it has stalled
         self.ended = threading.Event()
         self.threads = [threading.Thread(target=self._write, args=(writer,), daemon=True) for writer in range(count)]
 
@@ -57,7 +58,10 @@ class Writers:
     def go_on(self, rows: int = 50, seconds: float = 30.0) -> None:
         """Wait until so many more rows are acknowledged: applications work again."""
         before = self.count
-        wait_until(lambda: self.count >= before + rows, f"{rows} more rows were acknowledged", seconds)
+        try:
+            wait_until(lambda: self.count >= before + rows, f"{rows} more rows were acknowledged", seconds)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; {self.count - before} were. The writers, last: {self.doing}") from late
 
     def gap(self, since: float = 0.0) -> float:
         """The longest time in seconds in which nothing was acknowledged to anybody, since a moment of time.monotonic()."""
@@ -80,12 +84,14 @@ class Writers:
         number = 0
         while not self.ended.is_set():
             try:
+                self.doing[writer] = "connects"
                 with self.session() as session:
                     who = f"{session.info.host}:{session.info.port}"
                     warned: list[object] = []
                     session.add_notice_handler(warned.append)
                     while not self.ended.is_set():
                         number += 1
+                        self.doing[writer] = f"writes {number} at {who} since {time.monotonic():.1f}"
                         session.execute("INSERT INTO written (writer, number) VALUES (%s, %s)", (writer, number))
                         if not warned:  # a commit whose wait was cancelled is not acknowledged
                             self.acknowledged[writer].append(number)
@@ -93,5 +99,6 @@ class Writers:
                             self.answers.append((self.moments[-1], who))
                         warned.clear()
                         time.sleep(self.pause)
-            except psycopg.Error:  # the application tries again: that is the gap
+            except psycopg.Error as error:  # the application tries again: that is the gap
+                self.doing[writer] = str(error)
                 time.sleep(self.patience)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import paramiko
 
 from clusters.hosts import wrapper
-from clusters.hosts.errors import HostError, MachineUnreachable, UserRefused, inert
+from clusters.hosts.errors import HostError, MachineUnreachable, OutcomeUnknown, UserRefused, inert
 from clusters.hosts.errors import gettext_noop as _
 from clusters.hosts.files import FileVerbs
 from clusters.hosts.local import SYSTEM_PATH
@@ -226,8 +226,21 @@ class SSHMachine(FileVerbs, UnitVerbs):
 
     @contextmanager
     def forward(self, address: str, port: int) -> Iterator[tuple[str, int]]:
-        with forwarder(self._tunnel, address, port) as here:
-            yield here
+        with forwarder(self._tunnel, address, port) as way:
+            try:
+                yield way.here
+            except OutcomeUnknown:  # what was asked last may have been done: that says more
+                raise
+            except HostError as error:
+                if not way.cut:
+                    raise
+                raise MachineUnreachable(
+                    _("The SSH connection to %(name)s was lost on the way to its port %(port)s: %(said)s"),
+                    _("See whether the server runs and can be reached."),
+                    name=inert(self.place.name),
+                    port=port,
+                    said=error.what,
+                ) from error
 
     def _tunnel(self, address: str, port: int, seconds: float) -> paramiko.Channel | None:
         """A connection from the server to one of its ports; None where that is refused. Raises: MachineUnreachable and its kin."""

@@ -8,7 +8,8 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import paramiko
 
@@ -19,12 +20,21 @@ from clusters.hosts.ssh_connection import Broken
 SECONDS: Final = 5.0
 _CHUNK: Final = 1 << 15
 
+T = TypeVar("T")
 Tunnel = Callable[[str, int, float], "paramiko.Channel | None"]
 
 
+@dataclass
+class Way:
+    """Where to connect, and whether a connection that went through it broke on the way: the server's port has not closed it."""
+
+    here: tuple[str, int]
+    cut: bool = False
+
+
 @contextmanager
-def forwarder(tunnel: Tunnel, address: str, port: int) -> Iterator[tuple[str, int]]:
-    """Where to connect. Where the server's port is closed, so is ours: whoever connects is told as if it were not far away.
+def forwarder(tunnel: Tunnel, address: str, port: int) -> Iterator[Way]:
+    """The way to a port of a server. Where the server's port is closed, so is ours: whoever connects is told as if it were not far away.
 
     Raises: what `tunnel` raises for the first connection, which is opened before anybody asks.
     """
@@ -33,22 +43,22 @@ def forwarder(tunnel: Tunnel, address: str, port: int) -> Iterator[tuple[str, in
         if first is not None:
             stack.callback(_close, first)
         listener.bind(("127.0.0.1", 0))
-        here: tuple[str, int] = listener.getsockname()
+        way = Way(listener.getsockname())
         if first is None:
-            yield here  # bound, and nobody listens: it is refused
+            yield way  # bound, and nobody listens: it is refused
             return
         listener.listen(8)
-        forwarding = _Forwarding(listener, lambda: tunnel(address, port, SECONDS), first)
+        forwarding = _Forwarding(listener, lambda: tunnel(address, port, SECONDS), first, way)
         stack.callback(forwarding.stop)
         forwarding.start()
-        yield here
+        yield way
 
 
 class _Forwarding:
     """Accepts connections until it is stopped; what was accepted ends with it."""
 
-    def __init__(self, listener: socket.socket, tunnel: Callable[[], paramiko.Channel | None], first: paramiko.Channel) -> None:
-        self._listener, self._tunnel = listener, tunnel
+    def __init__(self, listener: socket.socket, tunnel: Callable[[], paramiko.Channel | None], first: paramiko.Channel, way: Way) -> None:
+        self._listener, self._tunnel, self._way = listener, tunnel, way
         self._first: paramiko.Channel | None = first
         self._stopped, self._stop = socket.socketpair()
         self._channels: list[paramiko.Channel] = []
@@ -82,32 +92,51 @@ class _Forwarding:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             channel = first
             if channel is None:
-                with contextlib.suppress(HostError):  # the client sees its connection closed, and says so
+                try:
                     channel = self._tunnel()
+                except HostError:  # the client sees its connection closed, and is told why by whoever asks the way
+                    self._way.cut = True
             if channel is None:
                 return
             self._channels.append(channel)
-            with contextlib.suppress(*Broken):
-                _pump(client, channel)
+            if _pump(client, channel):  # told before the client sees that it is closed
+                self._way.cut = True
             _close(channel)
 
 
-def _pump(client: socket.socket, channel: paramiko.Channel) -> None:
-    """Carry bytes both ways until both ends have said their last, or the server has."""
+def _pump(client: socket.socket, channel: paramiko.Channel) -> bool:
+    """Carry bytes both ways until both ends have said their last, or either is gone. Whether it is the channel that broke."""
     both: list[socket.socket | paramiko.Channel] = [client, channel]
-    while channel in both:
-        ready, _writable, _failed = select.select(both, [], [])
-        if client in ready:
-            if chunk := client.recv(_CHUNK):
-                channel.sendall(chunk)
-            else:
-                both.remove(client)
-                channel.shutdown_write()
-        if channel in ready:
-            if chunk := channel.recv(_CHUNK):
-                client.sendall(chunk)
-            else:
-                both.remove(channel)
+    try:
+        while channel in both:
+            ready, _writable, _failed = select.select(both, [], [])
+            if client in ready:
+                if chunk := client.recv(_CHUNK):
+                    _carried(channel.sendall, chunk)
+                else:
+                    both.remove(client)
+                    _carried(channel.shutdown_write)
+            if channel in ready:
+                if chunk := _carried(channel.recv, _CHUNK):
+                    client.sendall(chunk)
+                else:
+                    both.remove(channel)
+    except _ChannelBroke:
+        return True
+    except OSError:  # the client's: it has gone without a farewell
+        return False
+    return not channel.eof_received
+
+
+class _ChannelBroke(Exception):
+    """The connection that the channel belongs to is lost."""
+
+
+def _carried(call: Callable[..., T], *arguments: Any) -> T:
+    try:
+        return call(*arguments)
+    except Broken as error:
+        raise _ChannelBroke from error
 
 
 def _close(channel: paramiko.Channel) -> None:

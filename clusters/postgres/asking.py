@@ -20,12 +20,12 @@ from clusters.postgres.command import ENGLISH, Command
 from clusters.postgres.facts import Unreadable
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.observe import SETTINGS
-from clusters.postgres.statements import Call, Statement
+from clusters.postgres.statements import SAFE_PATH, Call, Statement
 from clusters.secrets import Secret
 
 SECONDS: Final = 15
 #: No statement of a look changes anything, whatever it says; none holds anybody up for long.
-READ_ONLY: Final = f"-c default_transaction_read_only=on -c statement_timeout={SECONDS}s -c lock_timeout=2s"
+READ_ONLY: Final = f"-c default_transaction_read_only=on -c statement_timeout={SECONDS}s -c lock_timeout=2s {SAFE_PATH}"
 #: Of one answer; more is refused, not cut.
 ANSWER_BYTES: Final = 700_000
 #: Beside what every look at an instance reads.

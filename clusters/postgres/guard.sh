@@ -121,7 +121,7 @@ SQL
 
 # Each statement answers for itself: one that the role may not run leaves the others.
 asked() { # ADDRESS PORT: what psql prints
-    questions | env -i PATH="$PATH" LC_ALL=C PGPASSFILE="$passfile" PGCONNECT_TIMEOUT=2 PGOPTIONS='-c statement_timeout=2000' \
+    questions | env -i PATH="$PATH" LC_ALL=C PGPASSFILE="$passfile" PGCONNECT_TIMEOUT=2 PGOPTIONS='-c statement_timeout=2000 -c search_path=pg_catalog' \
         PGAPPNAME="$instance-start-guard" $limit "${programs}psql" --no-psqlrc --no-password --quiet --tuples-only --no-align \
         --host="$1" --port="$2" --username="$role" --dbname="$database" 2>&1
 }

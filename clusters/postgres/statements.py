@@ -65,9 +65,15 @@ class Call:
         return display(self.statement, self.identifiers, self.literals)
 
 
+#: In a database where anybody may make functions and operators (PostgreSQL 14's public schema), the panel's roles call none of them.
+#: Source: CVE-2018-1058, "A Guide to CVE-2018-1058" in the PostgreSQL wiki.
+SAFE_PATH: Final = "-c search_path=pg_catalog"
+SET_SAFE_PATH: Final = "SET search_path = pg_catalog;"
+
+
 def script(*calls: Call) -> str | Secret:
     """One psql script of several calls on the same database, in order. A Secret as soon as one of its values is."""
-    text = "".join(f"{_ended(call.render().as_string(None))}\n" for call in calls)
+    text = "".join(f"{line}\n" for line in (SET_SAFE_PATH, *(_ended(call.render().as_string(None)) for call in calls)))
     return Secret(text) if any(isinstance(value, Secret) for call in calls for value in call.literals.values()) else text
 
 

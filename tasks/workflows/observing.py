@@ -24,7 +24,18 @@ class Look:
     """One look at an instance: its facts, or why there are none."""
 
     facts: InstanceFacts | None
-    error: str = ""
+    failure: HostError | None = None
+
+    @property
+    def error(self) -> str:
+        return self.failure.what if self.failure else ""
+
+    def answered(self) -> InstanceFacts:
+        """The facts of one that has to answer. Raises: what the look failed with, so that a step looks again where that may pass."""
+        if self.facts is None:
+            assert self.failure is not None
+            raise self.failure
+        return self.facts
 
 
 def instance_observed(handle: InstanceHandle) -> Look:
@@ -33,7 +44,7 @@ def instance_observed(handle: InstanceHandle) -> Look:
         facts = _observed(handle)
     except HostError as error:
         services.instance_record_observed(handle.instance, _silent_role(handle))
-        return Look(None, error.what)
+        return Look(None, error)
     services.instance_record_observed(handle.instance, Instance.Observed(facts.role), facts.as_row())
     return Look(facts)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from clusters import services
@@ -20,6 +21,7 @@ from clusters.postgres.spec import InstanceSpec, Upstream
 from clusters.postgres.statements import IN_RECOVERY, MAKE_SLOT_HERE, PROMOTE, RELOAD, Call
 from clusters.sessions import InstanceUnreachable
 from tasks.context import Context
+from tasks.patience import patiently
 from tasks.plan import PlanItem, PlanRequest
 from tasks.workflows.looking import as_recorded, members_ready
 from tasks.workflows.marker import marker_call
@@ -84,11 +86,23 @@ def slots_made(ctx: Context) -> str:
 
 def slots_taken_away(ctx: Context) -> str:
     """Drop the slots that were made on the candidate"""
+    try:
+        return patiently(_slots_dropped, ctx)
+    except StepFailed as error:  # the candidate's server may be what is gone: everything else is as it was
+        ctx.warn(f"{error.what} {_left(ctx)}")
+        return "No slot was dropped."
+
+
+def _left(ctx: Context) -> str:
+    return f"Slots that were made on {ctx.instance.name} stay there; a verification names them, and the cluster's page drops them."
+
+
+def _slots_dropped(ctx: Context) -> str:
     candidate = ctx.handle(ctx.instance)
     owned = set(ReplicationPair.objects.filter(upstream=ctx.instance).values_list("slot", flat=True))
     slots = {slot_name(ctx.cluster.name, row.name) for row in followers_of(ctx)} - owned
     if not candidate.is_running():
-        ctx.warn(f"{candidate.spec.name} does not run: slots that were made on it stay there until it is verified again.")
+        ctx.warn(f"{candidate.spec.name} does not run. {_left(ctx)}")
         return "No slot was dropped."
     idle = [slot for slot in sorted(slots) if (row := candidate.observe().slot(slot)) is not None and not row.active]
     if idle:
@@ -180,8 +194,8 @@ def mark_plan(request: PlanRequest) -> Iterable[PlanItem]:
 def roles_recorded(ctx: Context) -> str:
     """Record the new primary, and whom everybody follows now"""
     candidate = ctx.handle(ctx.instance)
-    facts = instance_observed(candidate).facts
-    if facts is None or facts.in_recovery:
+    facts = instance_observed(candidate).answered()
+    if facts.in_recovery:
         raise StepFailed(f"{ctx.instance.name} was promoted and does not answer as a primary.", "Look at it, then resume the job.")
     services.cluster_record_promotion(ctx.cluster, ctx.instance)
     ctx.keep(timeline=facts.timeline, lsn=str(facts.lsn))
@@ -207,18 +221,27 @@ def primary_file_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 def followers_turned(ctx: Context) -> str:
     """Let every other standby follow the new primary"""
-    turned, lost = [], []
+    turned, lost, unheard = [], [], []
     for row in _standbys_of(ctx):
-        handle = ctx.handle(row)
         try:
-            if handle.put_files([files.render_replication_conf(handle.spec)]) or not _follows(handle):
-                handle.reload()
-            turned.append(row.name)
-        except HostError as error:
+            turned.append(_turned(ctx, row))
+        except HostError:  # the others first
+            unheard.append(row)
+    for row in unheard:
+        try:
+            turned.append(patiently(partial(_turned, row=row), ctx))
+        except StepFailed as error:
             ctx.warn(f"{row.name} could not be told whom to follow: {error.what} {error.hint}")
             lost.append(row.name)
     sentence = f"{', '.join(turned)} follow {ctx.instance.name}." if turned else "There is no other standby to turn."
     return f"{sentence} Not told: {', '.join(lost)}." if lost else sentence
+
+
+def _turned(ctx: Context, row: Instance) -> str:
+    handle = ctx.handle(row)
+    if handle.put_files([files.render_replication_conf(handle.spec)]) or not _follows(handle):
+        handle.reload()
+    return row.name
 
 
 def followers_plan(request: PlanRequest, *, detached: bool = False) -> Iterable[PlanItem]:

@@ -136,7 +136,7 @@ def _source_look(source: InstanceHandle) -> Look:
     try:
         return Look(source.observe(with_size=True))
     except HostError as error:
-        return Look(None, error.what)
+        return Look(None, error)
 
 
 def _target_history(target: InstanceHandle, control: ControlData | None) -> History | None:

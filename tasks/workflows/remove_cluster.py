@@ -12,7 +12,7 @@ from clusters.postgres.spec import InstanceSpec
 from clusters.selectors import instance_specs
 from tasks.context import Context
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
-from tasks.workflows.planning import planned
+from tasks.workflows.planning import planned, planned_cluster
 from tasks.workflows.quarantine import aside_commands, put_aside, put_back
 from tasks.workflows.step import PointOfNoReturn, Step, Workflow
 
@@ -62,9 +62,7 @@ def _handles(ctx: Context) -> list[InstanceHandle]:
 
 
 def _specs(request: PlanRequest) -> list[tuple[InstanceSpec, str]]:
-    if request.cluster is None:
-        raise LookupError("this plan needs a cluster")
-    return [(spec, row.lifecycle) for row, spec in instance_specs(request.cluster)]
+    return [(spec, row.lifecycle) for row, spec in instance_specs(planned_cluster(request))]
 
 
 def _stop_plan(request: PlanRequest) -> Iterable[PlanItem]:

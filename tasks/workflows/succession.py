@@ -12,7 +12,7 @@ from tasks.plan import PlanItem, PlanRequest
 from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.looking import as_recorded, member_looked, members_ready
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
-from tasks.workflows.observing import streaming_awaited
+from tasks.workflows.observing import instance_observed, streaming_awaited
 from tasks.workflows.planning import planned, planned_cluster, planned_primary, planned_rows, planned_siblings, planned_spec
 from tasks.workflows.slots import drop_call, unowned_dropped
 from tasks.workflows.step import StepFailed
@@ -78,6 +78,8 @@ def verify_plan(request: PlanRequest) -> Iterable[PlanItem]:
 def _one_primary(ctx: Context) -> None:
     looks = {row.name: member_looked(ctx, row).now for row in members_ready(ctx)}
     writable = [name for name, facts in looks.items() if facts is not None and not facts.in_recovery]
+    if not writable:
+        instance_observed(ctx.handle(ctx.instance)).answered()
     if writable != [ctx.instance.name]:
         raise StepFailed(
             f"These accept writes: {', '.join(writable) or 'none'}. It should be {ctx.instance.name} alone.",

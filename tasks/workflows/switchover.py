@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from clusters import services
-from clusters.hosts.machine import HostError
+from clusters.hosts.machine import HostError, MachineUnreachable
 from clusters.instances import InstanceHandle, KeptSession
 from clusters.postgres import commands, files, rules
 from clusters.postgres.facts import ControlData, Lsn
 from clusters.postgres.statements import CHECKPOINT, IN_RECOVERY, POSITIONS, Call
 from clusters.sessions import InstanceUnreachable
 from tasks.context import Context
+from tasks.patience import patiently
 from tasks.plan import JOB_NUMBER, PlanItem, PlanRequest
 from tasks.workflows.gap import gap_measured, gap_plan, measuring_begun, measuring_ended
 from tasks.workflows.looking import promotion_facts
@@ -145,16 +146,21 @@ def primary_brought_back(ctx: Context) -> str:
 
 def primary_returns(ctx: Context) -> str:
     """Let the old primary return as a standby of the new one"""
-    old = _old(ctx)
     try:
-        old.put_files([files.render_replication_conf(old.spec), files.standby_signal(old.spec.data_directory)])
-        if not old.is_running():
-            old.start()
-        old.unfence(as_primary=False)
-    except HostError as error:
+        return patiently(_returned, ctx)
+    except StepFailed as error:
+        old = _old(ctx)
         services.instance_quarantine(old.instance, f"It did not return after the switchover of job {ctx.job.pk}.")
         ctx.warn(f"{old.spec.name} did not return as a standby: {error.what} {error.hint}")
         return f"{old.spec.name} is kept in quarantine until it is rejoined; it holds nothing that {ctx.instance.name} lacks."
+
+
+def _returned(ctx: Context) -> str:
+    old = _old(ctx)
+    old.put_files([files.render_replication_conf(old.spec), files.standby_signal(old.spec.data_directory)])
+    if not old.is_running():
+        old.start()
+    old.unfence(as_primary=False)
     return f"{old.spec.name} runs as a standby of {ctx.instance.name}."
 
 
@@ -198,7 +204,7 @@ def _positions(candidate: KeptSession) -> dict[str, Any]:
     for _cut in range(CUTS):
         try:
             return candidate.ask(Call(POSITIONS, {}, {}))[0]
-        except InstanceUnreachable:
+        except (InstanceUnreachable, MachineUnreachable):
             time.sleep(CUT_SECONDS)
     return candidate.ask(Call(POSITIONS, {}, {}))[0]
 
@@ -207,7 +213,7 @@ def _nobody_was_promoted(ctx: Context) -> None:
     """Before the old primary is started again. Raises: NeedsOperator when the candidate accepts writes."""
     try:
         standby = ctx.handle(ctx.instance).query(Call(IN_RECOVERY, {}, {}))[0]["standby"]
-    except InstanceUnreachable as error:
+    except (InstanceUnreachable, MachineUnreachable) as error:
         ctx.warn(f"{error.what} This job has not promoted it.")
         return
     if not standby:

@@ -27,7 +27,7 @@ from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.looking import logins_tried, member_looked
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
 from tasks.workflows.observing import instance_observed
-from tasks.workflows.planning import planned_rows
+from tasks.workflows.planning import planned_cluster, planned_rows
 from tasks.workflows.step import Step, StepFailed, Workflow
 
 ARRIVAL_SECONDS: Final = 10.0
@@ -185,10 +185,9 @@ def _pairs(ctx: Context) -> Iterable[ReplicationPair]:
 
 
 def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
-    if request.cluster is None:
-        raise LookupError("this plan needs a cluster")
-    specs = [] if request.cluster.is_watched else planned_rows(request)
-    return [item for spec in specs[1:] for item in marker_plan(specs[0], spec, request.cluster.epoch)]
+    cluster = planned_cluster(request)
+    specs = [] if cluster.is_watched else planned_rows(request)
+    return [item for spec in specs[1:] for item in marker_plan(specs[0], spec, cluster.epoch)]
 
 
 WORKFLOW = Workflow(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -29,6 +29,7 @@ from tasks.kinds import RUNNABLE, Status, StepStatus
 from tasks.models import AuditEntry, Job, JobEvent
 from tasks.workflows import workflow_of
 from tasks.workflows.step import Step
+from tests.waiting import wait_until
 
 SECONDS = 60.0
 LEASE = 30.0  # of workers that are killed; their lease is ended by hand, so nobody waits for it
@@ -164,3 +165,19 @@ def texts(job: Job, levels: Iterable[str] = ()) -> list[str]:
     """The log's lines, in order."""
     events = JobEvent.objects.filter(job=job).order_by("seq")
     return list((events.filter(level__in=levels) if levels else events).values_list("text", flat=True))
+
+
+def frozen_at(job: Job, place: str, fault: Callable[[], object]) -> Job:
+    """The worker stops at `place`, the fault is made, and the worker goes on to the end."""
+    worker = Worker(job, f"{place}:STOP", settings={"JOB_LEASE_SECONDS": 120}).start()
+    try:
+        wait_until(worker.stopped, f"the worker is frozen at {place}")
+        fault()
+        worker.send(signal.SIGCONT)
+        worker.end(180)
+    except BaseException:
+        worker.kill()
+        raise
+    job.refresh_from_db()
+    assert_sound(job)
+    return job

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tasks.kinds import Status
 from tasks.models import AuditEntry, Job
 from tasks.refusals import Busy
 from tasks.services import job_cancel, job_request
-from tests.faults.harness import Worker, assert_sound, drive, lease_end, run_once, texts
+from tests.faults.harness import Worker, assert_sound, drive, frozen_at, lease_end, run_once, texts
 from tests.rounds import rounds
 from tests.stage import OPERATOR, Stage, stage
 from tests.waiting import wait_until
@@ -42,22 +42,6 @@ def writers(stage: Stage) -> Iterator[Writers]:
 def request_switchover(**more: object) -> Job:
     data = {"cluster": "orders", "to": "node2", "confirm": "orders", "reason": "test", **more}
     return job_request(kind="switchover", actor=OPERATOR, data=data)
-
-
-def frozen_at(job: Job, place: str, fault: Callable[[], object]) -> Job:
-    """The worker stops at `place`, the fault is made, and the worker goes on to the end."""
-    worker = Worker(job, f"{place}:STOP", settings={"JOB_LEASE_SECONDS": 120}).start()
-    try:
-        wait_until(worker.stopped, f"the worker is frozen at {place}")
-        fault()
-        worker.send(signal.SIGCONT)
-        worker.end(180)
-    except BaseException:
-        worker.kill()
-        raise
-    job.refresh_from_db()
-    assert_sound(job)
-    return job
 
 
 def wal_receiver(stage: Stage, name: str) -> psutil.Process:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +45,7 @@ def it_answers_with_the_first_failure(ran: list[list[str]], tmp_path: Path, monk
     assert testing.run_tests(tmp_path, []) == 3
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="mounting needs root")
+@pytest.mark.needs("root")
 def it_gives_the_tests_a_temporary_directory_in_memory_that_nobody_else_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(testing, "_memory_available", lambda: 2 * testing.MEMORY)
     looks = ["sh", "-c", 'stat -f -c %T /tmp; ls -A /tmp; echo "$1"', "looks", "a b"]

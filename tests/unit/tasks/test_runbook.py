@@ -91,7 +91,7 @@ def it_runs_statements_through_psql_on_the_instances_own_socket() -> None:
     lines = code_of(sheet({"type": "sql", "server": ON, "text": "SELECT pg_catalog.pg_promote(false)"}))
     assert lines[0].startswith(f"{NODE1.bindir}/psql ")
     assert f"host={NODE1.socket_directory} port={NODE1.port} user=postgres dbname=postgres" in lines[0]
-    assert lines[1:] == ["SELECT pg_catalog.pg_promote(false);", "END"]
+    assert lines[1:] == ["SET search_path = pg_catalog;", "SELECT pg_catalog.pg_promote(false);", "END"]
 
 
 def it_makes_a_slot_over_the_replication_protocol() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
+from time_machine import TimeMachineFixture
 
 from clusters.models import Cluster, Instance
 from tasks.models import Job
@@ -75,12 +76,15 @@ def it_only_warns_where_the_look_is_old(signed_in: Callable[[str], Client], orde
     assert is_enabled(page)
 
 
-def it_shows_what_a_failover_may_lose_and_which_flags_it_takes(signed_in: Callable[[str], Client], orders: Cluster) -> None:
+def it_shows_what_a_failover_may_lose_and_which_flags_it_takes(
+    signed_in: Callable[[str], Client], orders: Cluster, time_machine: TimeMachineFixture
+) -> None:
+    time_machine.move_to(timezone.now(), tick=False)
     Instance.objects.filter(name="orders-1").update(observed_role="unreachable", observed_at=timezone.now() - timedelta(minutes=4))
     page = preview(signed_in("olga"), FAILOVER, to="")
     words = text_of(page)
     assert "What may be lost" in words
-    assert re.search(r"The primary was last looked at 4 min ago ?, orders-2 (just now|[0-9]+ s ago)", words)
+    assert re.search(r"The primary was last looked at 4 min ago ?, orders-2 just now", words)
     assert "By the last look orders-2 is the most advanced." in words
     needed, _, rest = page.partition('class="pg-field pg-long pg-flags')[2].partition("<details>")
     assert 'value="possible_data_loss"' in needed

@@ -455,6 +455,32 @@ class TestForward:
             assert over.reaches("127.0.0.1", port, 5)
         assert not over.reaches("127.0.0.1", port, 5)
 
+    def it_tells_a_connection_that_broke_on_the_way_from_a_port_that_closes(self) -> None:
+        """The first is asked again, the second is an answer."""
+        with server() as sshd, socket.create_server(("127.0.0.1", 0)) as service:
+            machine, port = SSHMachine(sshd.place), service.getsockname()[1]
+
+            def closed() -> None:
+                service.accept()[0].close()
+
+            def cut() -> None:
+                with service.accept()[0] as client:
+                    sshd.cut()
+                    assert client.recv(1) == b""
+
+            def asked(then: Callable[[], None]) -> None:
+                with machine.forward("127.0.0.1", port) as place:
+                    happening = InThread(then)
+                    with socket.create_connection(place, timeout=10) as client:
+                        assert client.recv(1) == b""
+                    happening.ended()
+                    raise HostError("node1 does not answer.", "Look at it.")
+
+            with pytest.raises(HostError, match=r"^node1 does not answer\."):
+                asked(closed)
+            with pytest.raises(MachineUnreachable, match=r"was lost on the way to its port .*: node1 does not answer\."):
+                asked(cut)
+
     def it_leaves_no_thread_and_no_descriptor_behind(self, over: SSHMachine) -> None:
         with socket.create_server(("127.0.0.1", 0)) as service:
 

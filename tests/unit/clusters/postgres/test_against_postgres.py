@@ -15,15 +15,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from clusters.hosts.local import LocalMachine
 from clusters.postgres import commands, facts, files, statements
 from clusters.postgres.clone_facts import CloneFacts
 from clusters.postgres.command import Command
 from clusters.postgres.facts import parse_controldata, parse_identify_system
+from clusters.postgres.observe import observe_call
 from clusters.postgres.quoting import conf_value, hba_token
 from clusters.postgres.rules import VerifyFacts, clone_obstacles, verify_findings
 from clusters.postgres.settings_table import known_settings
-from clusters.postgres.statements import Call
+from clusters.postgres.statements import SET_SAFE_PATH, Call
 from clusters.secrets import Secret
+from clusters.sessions import panel_session
 from launcher.account import Account
 from tests.unit.clusters.postgres.cast import HOSTILE
 from tests.unit.clusters.postgres.real import DATABASE, OWNER, OWNER_PASSWORD, PANEL_PASSWORD, SUPERUSER_PASSWORD, Pair
@@ -101,6 +104,37 @@ def it_observes_a_healthy_pair(pair):
     assert found.upstream.data_checksums
     assert found.upstream.size_bytes > 10_000_000
     assert facts.InstanceFacts.from_row(found.standby.as_row()) == found.standby
+
+
+TRAP = """
+GRANT CREATE ON SCHEMA public TO PUBLIC;
+CREATE FUNCTION public.trap(json) RETURNS json LANGUAGE plpgsql AS $$ BEGIN RAISE 'caught %', current_user; END $$;
+CREATE FUNCTION public.nothing(json, name) RETURNS json LANGUAGE sql AS 'SELECT $1';
+CREATE FUNCTION public.nothing(json, text) RETURNS json LANGUAGE sql AS 'SELECT $1';
+CREATE AGGREGATE public.json_agg(name) (SFUNC = public.nothing, STYPE = json, FINALFUNC = public.trap);
+CREATE AGGREGATE public.json_agg(text) (SFUNC = public.nothing, STYPE = json, FINALFUNC = public.trap);
+"""
+UNTRAP = """
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+DROP FUNCTION public.trap(json), public.nothing(json, name), public.nothing(json, text) CASCADE;
+"""
+
+
+def it_calls_nothing_that_others_have_made_in_the_public_schema(pair):
+    """PostgreSQL 14 lets every login make functions there, and one that fits the arguments better is preferred to the catalog's."""
+    alpha, machine = pair.alpha, LocalMachine()
+    pair.run(commands.psql(alpha, TRAP))
+    try:
+        with pytest.raises(psycopg.errors.RaiseException, match=f"caught {alpha.panel_role}"):  # the trap works
+            pair.panel(alpha, observe_call(alpha.major))
+        with panel_session(machine, alpha, PANEL_PASSWORD) as session:
+            assert session.execute(observe_call(alpha.major).render()).fetchone()["facts"]["in_recovery"] is False
+        for script in (statements.script(observe_call(alpha.major)), f"{SET_SAFE_PATH} SELECT json_agg('a'::text)"):
+            pair.run(commands.psql(alpha, script))
+        with pytest.raises(AssertionError, match="caught postgres"):
+            pair.run(commands.psql(alpha, "SELECT json_agg('a'::text)"))
+    finally:
+        pair.run(commands.psql(alpha, UNTRAP))
 
 
 def it_sees_the_oldest_open_transaction_of_a_client(pair):

@@ -81,9 +81,9 @@ def it_closes_the_public_schema_where_postgres_leaves_it_open():
 def it_writes_a_script_of_ended_statements():
     calls = [Call(statements.RELOAD, {}, {}), Call(statements.CREATE_ROLE, {}, {"name": "a"}), Call(statements.CHECKPOINT, {}, {})]
     lines = str(script(*calls)).splitlines()
-    assert lines[0] == "SELECT pg_catalog.pg_reload_conf();"
-    assert lines[1].endswith(" \\gexec")
-    assert lines[2] == "CHECKPOINT;"
+    assert lines[:2] == ["SET search_path = pg_catalog;", "SELECT pg_catalog.pg_reload_conf();"]
+    assert lines[2].endswith(" \\gexec")
+    assert lines[3] == "CHECKPOINT;"
 
 
 @pytest.mark.parametrize("major", [14, 15, 16, 17, 18])
