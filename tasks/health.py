@@ -1,16 +1,30 @@
-"""Whether the panel can do its work, for probes and load balancers. It says no more than that, so it needs no sign-in."""
+"""Whether the panel lives (`/healthz`) and whether it can do all of its work (`/readyz`), for probes and load balancers.
+
+They say no more than that, so they need no sign-in.
+"""
 
 from __future__ import annotations
+
+import threading
+import time
+from typing import Final
 
 from celery import current_app
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
+from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 from kombu.exceptions import OperationalError
 from psycopg_pool import PoolTimeout
+from redis import RedisError
+
+from clusters.models import Monitor
 
 BROKER_SECONDS = 1
+WORKER_SECONDS: Final = 1.0
+#: Workers are asked once in so many seconds, whoever asks us how often: a stranger's requests make no work for them.
+ASKED_EVERY: Final = 5.0
 
 
 @login_not_required
@@ -21,6 +35,17 @@ def healthz(request: HttpRequest) -> JsonResponse:
     status = "ok" if database and broker else "degraded" if database else "down"
     answer = {"status": status, "database": database, "broker": broker}
     return JsonResponse(answer, status=200 if database else 503, headers={"Cache-Control": "no-store"})
+
+
+@login_not_required
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 while the database and the broker answer, a worker too, and the monitor goes round; 503 else, and which of them do."""
+    database = _database()
+    parts = {"database": database, "broker": _broker(), "workers": _workers.answer(), "monitor": database and _monitor_goes_round()}
+    ready = all(parts.values())
+    answer = {"status": "ready" if ready else "not ready", **parts}
+    return JsonResponse(answer, status=200 if ready else 503, headers={"Cache-Control": "no-store"})
 
 
 def _database() -> bool:
@@ -39,3 +64,34 @@ def _broker() -> bool:
     except (OperationalError, OSError):
         return False
     return True
+
+
+class _Workers:
+    """Whether at least one worker answers, as it was found at most `ASKED_EVERY` ago."""
+
+    def __init__(self) -> None:
+        self._lock, self._asked_at, self._answered = threading.Lock(), -ASKED_EVERY, False
+
+    def answer(self) -> bool:
+        with self._lock:
+            if time.monotonic() - self._asked_at >= ASKED_EVERY:
+                self._answered, self._asked_at = _worker_answers(), time.monotonic()
+            return self._answered
+
+
+_workers = _Workers()
+
+
+def _worker_answers() -> bool:
+    try:
+        return bool(current_app.control.ping(timeout=WORKER_SECONDS, limit=1))
+    except (OperationalError, OSError, RedisError):
+        return False
+
+
+def _monitor_goes_round() -> bool:
+    """It holds its lease, which lasts three rounds and is renewed by each, by the clock of the database."""
+    try:
+        return Monitor.objects.filter(lease_until__gt=Now(), beat_at__isnull=False).exists()
+    except (DatabaseError, PoolTimeout):
+        return False

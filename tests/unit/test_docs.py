@@ -21,6 +21,7 @@ from clusters.postgres import files, rules, statements
 from pgreplica_admin.api import api
 from tasks.access import ROLES
 from tasks.kinds import KINDS, Status, StepStatus
+from tasks.metrics import METRICS
 from tasks.models import ApiToken, JobEvent
 from tasks.verdicts import VERDICTS
 from tasks.workflows import workflow_of
@@ -102,6 +103,10 @@ def it_names_no_environment_variable_that_is_gone() -> None:
 def it_names_every_command_and_verb() -> None:
     assert len(list(commands())) > 20, "the commands are not found any more"
     assert missing(commands(), "commands.md") == []
+
+
+def test_every_metric_is_explained():
+    assert missing(METRICS, "metrics.md") == []
 
 
 def it_names_every_route_of_the_api() -> None:

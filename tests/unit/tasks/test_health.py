@@ -1,10 +1,18 @@
-"""The health check: open to all, says little, and tells the three states apart."""
+"""The health checks: open to all, say little, and tell the states apart."""
 
 from __future__ import annotations
+
+import datetime as dt
+from typing import Any
 
 import pytest
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
+from redis.exceptions import ConnectionError as BrokerGone
+
+from clusters.models import Monitor
+from tasks import health
 
 pytestmark = pytest.mark.django_db
 
@@ -32,5 +40,60 @@ def _refuse_broker(*args: object, **kwargs: object) -> None:
     raise ConnectionRefusedError
 
 
-def test_it_is_only_looked_at(client: Client) -> None:
-    assert client.post("/healthz").status_code == 405
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_it_is_only_looked_at(path: str, client: Client) -> None:
+    assert client.post(path).status_code == 405
+
+
+# -- ready
+
+
+@pytest.fixture
+def well(monkeypatch: pytest.MonkeyPatch) -> Monitor:
+    """A broker, a worker, and a monitor that has just gone round."""
+    monkeypatch.setattr("tasks.health._broker", lambda: True)
+    monkeypatch.setattr("tasks.health._workers", health._Workers())
+    monkeypatch.setattr("tasks.health.current_app.control.ping", lambda **_how: [{"celery@web": {"ok": "pong"}}])
+    now = timezone.now()
+    return Monitor.objects.create(pk=1, beat_at=now, lease_until=now + dt.timedelta(seconds=15), interval=5)
+
+
+def ready(client: Client) -> tuple[int, list[str]]:
+    """The status, and what is not well."""
+    response = client.get("/readyz")
+    return response.status_code, [name for name, value in response.json().items() if value is False]
+
+
+def test_it_is_ready_while_every_part_works(client: Client, well: Monitor) -> None:
+    assert ready(client) == (200, [])
+    assert client.get("/readyz").json()["status"] == "ready"
+
+
+def test_a_monitor_that_does_not_go_round_is_named(client: Client, well: Monitor) -> None:
+    Monitor.objects.update(lease_until=timezone.now() - dt.timedelta(seconds=1))
+    assert ready(client) == (503, ["monitor"])
+    Monitor.objects.all().delete()
+    assert ready(client) == (503, ["monitor"])
+
+
+@pytest.mark.parametrize("outcome", [[], BrokerGone("gone"), OSError("gone")])
+def test_workers_that_do_not_answer_are_named(client: Client, well: Monitor, monkeypatch: pytest.MonkeyPatch, outcome: Any) -> None:
+    def ping(**_how: object) -> Any:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr("tasks.health.current_app.control.ping", ping)
+    assert ready(client) == (503, ["workers"])
+
+
+def test_workers_are_asked_once_in_a_while_however_often_we_are(client: Client, well: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("tasks.health.current_app.control.ping", lambda **_how: asked.append(1) or [1])
+    assert [ready(client)[0] for _time in range(5)] == [200] * 5
+    assert len(asked) == 1
+
+
+def test_a_silent_database_is_named_with_what_it_takes_along(client: Client, well: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.health._database", lambda: False)
+    assert ready(client) == (503, ["database", "monitor"])
