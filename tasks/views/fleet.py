@@ -9,12 +9,13 @@ from typing import Any, Final
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Page, Paginator
 from django.db.models import Case, Count, F, OuterRef, QuerySet, Subquery, When
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
-from clusters.models import Cluster, Server
+from clusters.models import Cluster, Instance, Server
 from tasks.kinds import ACTIVE, Status
 from tasks.members import Members, members_of
 from tasks.models import Job, JobStep
@@ -120,5 +121,7 @@ def jobs_running() -> dict[str, Any]:
 
 def servers_summary() -> dict[str, Any]:
     """The servers that were longest not looked at first."""
-    rows = Server.objects.annotate(number=Count("instances")).order_by(F("observed_at").asc(nulls_first=True), "name")
+    # Counted for the few that are shown: a join would count all of them, and group by what their last checks found.
+    mine = Instance.objects.filter(server=OuterRef("pk")).order_by().values("server").annotate(number=Count("pk")).values("number")
+    rows = Server.objects.annotate(number=Coalesce(Subquery(mine), 0)).order_by(F("observed_at").asc(nulls_first=True), "name")
     return {"servers": list(rows[:SERVERS_ON_PAGE]), "total": Server.objects.count()}
