@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -20,9 +19,9 @@ from clusters.postgres.facts import Unreadable
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.sampling import SAMPLE, Sampled
 from tasks.watching.look import Look, Target
-from tasks.watching.reach import Door, Way, door_of, way_through
+from tasks.watching.reach import Door, Way
+from tasks.watching.threads import Attempts, way_closed
 
-A = TypeVar("A")
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -30,14 +29,14 @@ logger = logging.getLogger(__name__)
 #: For an answer over a connection that is there, and for making one.
 ANSWER_SECONDS: Final = 4.0
 CONNECT_SECONDS: Final = 5.0
-#: A server that cannot be reached is tried again after twice as long each time, up to this.
+#: What does not answer is tried again at the next moment of its interval: two misses tell. From then on the pause doubles, up to this.
 LONGEST_PAUSE: Final = 15.0
 
 
 class Watcher:
-    def __init__(self, target: Target, threads: Executor, interval: float) -> None:
+    def __init__(self, target: Target, attempts: Attempts, interval: float) -> None:
         self.target = target
-        self._threads, self._interval = threads, interval
+        self._attempts, self._interval = attempts, interval
         self._way: Way | None = None
         self._session: psycopg.AsyncConnection | None = None
         self._pause, self._not_before = 0.0, 0.0
@@ -48,7 +47,7 @@ class Watcher:
             return None
         try:
             if self._session is None:
-                door = await self._in_thread(door_of, self.target.instance_id)
+                door = await self._attempts.door(self.target.instance_id)
                 self._session = await self._within(self._connected(door), CONNECT_SECONDS)
             look = self._read(await self._within(self._asked(self._session), ANSWER_SECONDS))
         except (DatabaseError, PoolTimeout):  # the panel's own: nothing is known of the instance
@@ -63,8 +62,8 @@ class Watcher:
 
     async def _failed(self, error: str) -> Look:
         await self.close()
-        self._pause = min(max(2 * self._pause, self._interval), LONGEST_PAUSE)
         self._not_before = time.monotonic() + self._pause - self._interval / 2
+        self._pause = min(max(2 * self._pause, self._interval), LONGEST_PAUSE)
         return Look(self.target, error=error)
 
     async def _within(self, act: Coroutine[Any, Any, T], seconds: float) -> T:
@@ -79,6 +78,7 @@ class Watcher:
             if not task.done():
                 if self._session is not None:
                     self._session.pgconn.finish()
+                task.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody asks for it any more
                 task.cancel()
 
     def _read(self, text: str) -> Look:
@@ -96,10 +96,10 @@ class Watcher:
             with contextlib.suppress(psycopg.Error):
                 await session.close()
         if way is not None:
-            await asyncio.get_running_loop().run_in_executor(self._threads, way.close)
+            way_closed(way)
 
     async def _connected(self, door: Door) -> psycopg.AsyncConnection:
-        self._way = await self._in_thread(way_through, door)
+        self._way = await self._attempts.way(self.target.server_id, door)
         return await psycopg.AsyncConnection.connect(
             host=self._way.host,
             port=self._way.port,
@@ -113,19 +113,6 @@ class Watcher:
             tcp_user_timeout=int(CONNECT_SECONDS * 1000),
             autocommit=True,
         )
-
-    async def _in_thread(self, act: Callable[[A], T], what: A) -> T:
-        finding = self._threads.submit(act, what)
-        try:
-            return await asyncio.wrap_future(finding)
-        except asyncio.CancelledError:  # too late: what has not begun never does, what is found is given back
-            if not finding.cancelled():
-                finding.add_done_callback(self._given_back)
-            raise
-
-    def _given_back(self, finding: Future[Any]) -> None:
-        if finding.exception() is None and isinstance(finding.result(), Way):
-            self._threads.submit(finding.result().close)
 
     async def _asked(self, session: psycopg.AsyncConnection) -> str:
         cursor = await session.execute(SAMPLE, prepare=True)
