@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import psycopg
 from django.db import DatabaseError
+from psycopg import waiting
 from psycopg_pool import PoolTimeout
 
 from clusters.hosts.errors import HostError, inert
@@ -22,8 +22,6 @@ from tasks.watching.look import Look, Target
 from tasks.watching.reach import Door, Way
 from tasks.watching.threads import Attempts, way_closed
 
-T = TypeVar("T")
-
 logger = logging.getLogger(__name__)
 
 #: For an answer over a connection that is there, and for making one.
@@ -33,12 +31,22 @@ CONNECT_SECONDS: Final = 5.0
 LONGEST_PAUSE: Final = 15.0
 
 
+class _Session(psycopg.AsyncConnection):
+    async def wait(self, gen: Any, interval: float = ANSWER_SECONDS, timeout: float | None = None) -> Any:
+        """Who is cancelled goes at once: psycopg would first ask the server, which does not answer, to cancel the question."""
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+
 class Watcher:
     def __init__(self, target: Target, attempts: Attempts, interval: float) -> None:
         self.target = target
         self._attempts, self._interval = attempts, interval
         self._way: Way | None = None
-        self._session: psycopg.AsyncConnection | None = None
+        self._session: _Session | None = None
         self._pause, self._not_before = 0.0, 0.0
 
     async def look(self) -> Look | None:
@@ -48,8 +56,11 @@ class Watcher:
         try:
             if self._session is None:
                 door = await self._attempts.door(self.target.instance_id)
-                self._session = await self._within(self._connected(door), CONNECT_SECONDS)
-            look = self._read(await self._within(self._asked(self._session), ANSWER_SECONDS))
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    self._session = await self._connected(door)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                said = await self._asked(self._session)
+            look = self._read(said)
         except (DatabaseError, PoolTimeout):  # the panel's own: nothing is known of the instance
             return None
         except (psycopg.Error, HostError, Unreadable, OSError, TimeoutError, Instance.DoesNotExist) as error:
@@ -65,21 +76,6 @@ class Watcher:
         self._not_before = time.monotonic() + self._pause - self._interval / 2
         self._pause = min(max(2 * self._pause, self._interval), LONGEST_PAUSE)
         return Look(self.target, error=error)
-
-    async def _within(self, act: Coroutine[Any, Any, T], seconds: float) -> T:
-        """Its result. Raises: TimeoutError at once: psycopg would first ask the server, which does not answer, to cancel the question."""
-        task = asyncio.ensure_future(act)
-        try:
-            done, _late = await asyncio.wait({task}, timeout=seconds)
-            if not done:
-                raise TimeoutError
-            return task.result()
-        finally:
-            if not task.done():
-                if self._session is not None:
-                    self._session.pgconn.finish()
-                task.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody asks for it any more
-                task.cancel()
 
     def _read(self, text: str) -> Look:
         """Raises: Unreadable."""
@@ -98,9 +94,9 @@ class Watcher:
         if way is not None:
             way_closed(way)
 
-    async def _connected(self, door: Door) -> psycopg.AsyncConnection:
+    async def _connected(self, door: Door) -> _Session:
         self._way = await self._attempts.way(self.target.server_id, door)
-        return await psycopg.AsyncConnection.connect(
+        return await _Session.connect(
             host=self._way.host,
             port=self._way.port,
             user=door.role,
@@ -114,7 +110,7 @@ class Watcher:
             autocommit=True,
         )
 
-    async def _asked(self, session: psycopg.AsyncConnection) -> str:
+    async def _asked(self, session: _Session) -> str:
         cursor = await session.execute(SAMPLE, prepare=True)
         row = await cursor.fetchone()
         said = row[0] if row else ""
