@@ -158,7 +158,7 @@ class Instance(models.Model):
     def seen_at(self) -> datetime | None:
         """When the observed role was seen last: by a job, which saw all the rest too (`observed_at`), or by the monitor since then."""
         state = getattr(self, "state", None)
-        told = state.tried_at if state and state.role == self.observed_role else None
+        told = (state.tried_at if state.role == self.observed_role else state.answered_at) if state else None
         return max((moment for moment in (self.observed_at, told) if moment), default=None)
 
 

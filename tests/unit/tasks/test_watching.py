@@ -23,6 +23,7 @@ from clusters.models import FineSample, Instance, InstanceState, Sample
 from clusters.postgres.facts import Unreadable
 from clusters.postgres.sampling import Sampled, Sender, SlotUse
 from clusters.secrets import Secret
+from tasks.members import members_of
 from tasks.watching import store
 from tasks.watching.look import Following, Look, Target, following, wal_rate
 from tasks.watching.minute import Minute, Point
@@ -329,6 +330,23 @@ def it_leaves_a_jobs_newer_look_alone(instance: Instance) -> None:
     assert store.states_write(mine, [state]) == {}
     pair.refresh_from_db()
     assert (Instance.objects.get(pk=instance.pk).observed_role, pair.state) == ("standby", "catchup")
+
+
+def it_tells_the_age_of_a_role_apart_from_that_of_all_the_rest(instance: Instance) -> None:
+    mine = token()
+
+    def seen() -> tuple[dt.datetime | None, dt.datetime | None]:
+        members = members_of([instance.cluster])[instance.cluster_id]
+        return members.instances[0].seen_at, members.observed_at
+
+    assert seen() == (LONG_AGO, LONG_AGO)
+    store.states_write(mine, [said(instance, age=9.0)])
+    answered = InstanceState.objects.get().answered_at
+    assert seen() == (answered, LONG_AGO)
+    store.states_write(mine, [said(instance, "unreachable", age=5.0)])
+    assert seen() == (answered, LONG_AGO)  # one question without an answer changes no role
+    store.states_write(mine, [said(instance, "unreachable")])
+    assert seen() == (InstanceState.objects.get().tried_at, LONG_AGO)
 
 
 def it_makes_nothing_of_the_silence_of_what_was_stopped(instance: Instance) -> None:
