@@ -58,10 +58,10 @@ class SweepBench(Bench):
             for real in self.real
             for _again in range(count // 2)
         ]
-        looks, end = 0, time.monotonic() + seconds
+        looks = 0
         for session in sessions:
             session.execute(SAMPLE, prepare=True)
-        began = time.process_time()
+        began, end = time.process_time(), time.monotonic() + seconds
         while time.monotonic() < end:
             for session in sessions:
                 row = session.execute(SAMPLE, prepare=True).fetchone()
