@@ -31,8 +31,18 @@ class SweepBench(Bench):
         fields = {field.attname: getattr(first, field.attname) for field in Cluster._meta.concrete_fields if not field.primary_key}
         rows = [Cluster(**{**fields, "name": f"many-{n}"}) for n in range(clusters)]
         Cluster.objects.bulk_create(rows)
+        seen = {"lifecycle": "ready", "observed_at": timezone.now()}  # by jobs: else each is a change, and a verification is requested
         Instance.objects.bulk_create(
-            Instance(cluster=row, server=server, name=real.name, port=real.port, bindir=real.bindir, role=real.role, lifecycle="ready")
+            Instance(
+                cluster=row,
+                server=server,
+                name=real.name,
+                port=real.port,
+                bindir=real.bindir,
+                role=real.role,
+                observed_role=real.role,
+                **seen,
+            )
             for row, server in zip(rows, servers, strict=True)
             for real in self.real
         )
@@ -48,10 +58,10 @@ class SweepBench(Bench):
             for real in self.real
             for _again in range(count // 2)
         ]
-        looks, end = 0, time.monotonic() + seconds
+        looks = 0
         for session in sessions:
             session.execute(SAMPLE, prepare=True)
-        began = time.process_time()
+        began, end = time.process_time(), time.monotonic() + seconds
         while time.monotonic() < end:
             for session in sessions:
                 row = session.execute(SAMPLE, prepare=True).fetchone()

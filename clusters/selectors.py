@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models.functions import Now
 from typing_extensions import TypedDict
 
-from clusters.models import Cluster, Instance, ReplicationPair, Server, Verification
+from clusters.models import Cluster, Instance, Monitor, ReplicationPair, Server, Verification
 from clusters.models.cluster import Lifecycle
 from clusters.placement import owner_of
 from clusters.postgres.layout import Layout
@@ -87,6 +88,11 @@ def instance_get(cluster: str, name: str) -> Instance:
 def server_get(name: str) -> Server:
     """Raises: Server.DoesNotExist."""
     return Server.objects.get(name=_storable(name))
+
+
+def monitor_watches() -> bool:
+    """Whether a monitor holds the lease: what it wrote of the instances is of now."""
+    return Monitor.objects.filter(lease_until__gt=Now()).exists()
 
 
 # -- what is shown

@@ -43,8 +43,8 @@ class Members:
 
     @property
     def observed_at(self) -> datetime | None:
-        """The age of what is known is the age of its oldest part; None when a part was never seen."""
-        moments = [row.seen_at for row in self.instances if row.lifecycle == "ready"]
+        """The age of what is known, but for the roles, is the age of its oldest part; None when a part was never seen."""
+        moments = [row.observed_at for row in self.instances if row.lifecycle == "ready"]
         known = [moment for moment in moments if moment]
         return min(known) if known and len(known) == len(moments) else None
 

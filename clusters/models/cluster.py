@@ -156,10 +156,10 @@ class Instance(models.Model):
 
     @property
     def seen_at(self) -> datetime | None:
-        """When somebody looked last: a job, which sees all of it (`observed_at`), or the monitor, which asks how it stands."""
+        """When the observed role was seen last: by a job, which saw all the rest too (`observed_at`), or by the monitor since then."""
         state = getattr(self, "state", None)
-        moments = [moment for moment in (self.observed_at, state.tried_at if state else None) if moment]
-        return max(moments, default=None)
+        told = (state.tried_at if state.role == self.observed_role else state.answered_at) if state else None
+        return max((moment for moment in (self.observed_at, told) if moment), default=None)
 
 
 class ReplicationPair(models.Model):
@@ -168,7 +168,7 @@ class ReplicationPair(models.Model):
     upstream = models.ForeignKey(Instance, models.PROTECT, related_name="downstream_pairs", verbose_name=_("upstream"))
     standby = models.OneToOneField(Instance, models.PROTECT, related_name="pair", verbose_name=_("standby"))
     slot = models.CharField(_("slot"), max_length=63, blank=True)  # empty: an adopted standby that uses none
-    # Observed by the last verification.
+    # Observed by the last look: a job's, or the monitor's every few seconds.
     state = models.CharField(_("replication state"), max_length=20, blank=True, editable=False)
     sync_state = models.CharField(_("sync state"), max_length=20, blank=True, editable=False)
     lag_bytes = models.BigIntegerField(_("lag in bytes"), null=True, editable=False)

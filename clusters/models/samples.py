@@ -18,7 +18,7 @@ class InstanceState(models.Model):
     role = models.CharField(_("role"), max_length=12, choices=Instance.Observed)
     error = models.CharField(_("why it did not answer"), max_length=300, blank=True)
     missed = models.PositiveIntegerField(_("times asked in vain"), default=0)
-    # `clusters.postgres.sampling.Sampled.as_row` of the last answer.
+    # `clusters.postgres.sampling.Sampled.as_text` of the last answer.
     sampled = models.JSONField(_("last sample"), default=dict)
     lag_bytes = models.BigIntegerField(_("lag in bytes"), null=True)
     lag_seconds = models.FloatField(_("lag in seconds"), null=True)

@@ -13,14 +13,16 @@ from typing import Final, LiteralString, Self
 
 from clusters.postgres.facts import READERS, Row, Unreadable
 
+# The timeline of a standby as `observe` tells it, except for what only the names of its WAL files tell: listing them costs too much here.
 SAMPLE: Final[LiteralString] = """
 SELECT pg_catalog.json_build_object(
     'in_recovery', recovery,
     'system_identifier', (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
     'started_at', extract(epoch FROM pg_catalog.pg_postmaster_start_time())::float8,
     'timeline', CASE WHEN recovery
-        THEN coalesce((SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver),
-                      (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()))
+        THEN greatest((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
+                      (SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()),
+                      (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver))
         ELSE ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END,
     'position', pg_catalog.pg_wal_lsn_diff(here, '0/0')::bigint,
     'replayed', CASE WHEN recovery THEN pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::bigint END,

@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.http import HttpRequest
 
 from clusters.models import Cluster, Instance
+from clusters.selectors import monitor_watches
 from tasks.adopted import adopted_reason
 from tasks.board import BoardShown, board_of
 from tasks.kinds import KINDS, Status
@@ -63,17 +64,20 @@ def dead_primary(request: HttpRequest, cluster: Cluster, members: Members, holde
 
 
 def _heard(members: Members, primary: Instance) -> list[str]:
+    """A look at a standby from before the primary was found dead says nothing."""
+    found = max((moment for moment in (_silent_since(primary), primary.observed_at) if moment), default=None)
     direct = [pair.standby for pair in members.pairs if pair.upstream_id == primary.pk]
-    seen = [(row, facts_of(row)) for row in direct if row.observed_role == Instance.Observed.STANDBY and _newer(row, primary)]
-    return [row.name for row, facts in seen if facts and facts.receiver and facts.receiver.status == "streaming"]
+    standbys = [row for row in direct if row.observed_role == Instance.Observed.STANDBY]
+    seen = [(row.name, facts_of(row)) for row in standbys if found and row.observed_at and row.observed_at >= found]
+    return [name for name, facts in seen if facts and facts.receiver and facts.receiver.status == "streaming"]
 
 
-def _newer(row: Instance, primary: Instance) -> bool:
-    """A look at the standby from before the primary was found dead says nothing."""
+def _silent_since(primary: Instance) -> datetime | None:
+    """By the monitor, while one watches: what one wrote that is gone may not hold any more."""
     state = getattr(primary, "state", None)
-    silent_since = state.since if state is not None and state.role == Instance.Observed.UNREACHABLE else None
-    found = max((moment for moment in (silent_since, primary.observed_at) if moment), default=None)
-    return None not in (row.observed_at, found) and row.observed_at >= found  # type: ignore[operator]
+    if state is None or state.role != Instance.Observed.UNREACHABLE or state.missed < 2 or not monitor_watches():
+        return None
+    return state.since  # type: ignore[no-any-return]  # getattr: not every instance has one
 
 
 def _act(request: HttpRequest, name: str, cluster: Cluster, holder: Job | None, instance: Instance | None = None, *, to: str = "") -> Act:

@@ -11,8 +11,10 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -23,6 +25,7 @@ from tasks.schedule import verify_changed
 from tasks.watching import store
 from tasks.watching.look import Look, Target, following, wal_rate
 from tasks.watching.minute import Minute, Point
+from tasks.watching.threads import Attempts, started
 from tasks.watching.watcher import Watcher
 
 logger = logging.getLogger(__name__)
@@ -31,11 +34,16 @@ T = TypeVar("T")
 
 #: How often what was heard is stored.
 STORE_SECONDS: Final = 0.5
+#: How often those who are to be asked are read, and the lease is renewed, where the interval is longer.
+ROUND_SECONDS: Final = 20.0
 HOUSEKEEPING_SECONDS: Final = 300.0
+#: How often it is tried to have a closer look at what has changed, and at how many instances in one go.
+VERIFY_SECONDS: Final = 1.0
+VERIFIED_AT_ONCE: Final = 20
 #: In memory, while the panel's database does not answer.
 MINUTES_KEPT: Final = 60
-#: Servers that are being reached at the same time; each waits in a thread.
-THREADS: Final = 64
+#: For writing what is in memory when it is stopped; who stops it waits for 5 s (launcher.parts).
+LAST_SECONDS: Final = 3.0
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2  # multiples of it, modulo 1, lie evenly however many there are
 
 
@@ -45,11 +53,13 @@ class Rounds:
     def __init__(self, interval: float = 5.0, ready: Path | None = None) -> None:
         self.interval, self.ready = interval, ready
         self._lease_seconds = max(store.LEASE_SECONDS, 3 * interval)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reach")
         self._database = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._attempts = Attempts()
         self._watchers: dict[Target, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._latest: dict[int, dict[int, Look]] = {}  # by cluster and instance
         self._heard: dict[int, store.State] = {}  # what is to be stored, by instance
+        self._changed: dict[int, datetime] = {}  # whose role is another one, and since when, until somebody looks closer
         self._minutes: list[Minute] = []
         self._ahead = 0.0  # of the database's clock before our monotonic one
 
@@ -58,27 +68,50 @@ class Rounds:
             while True:
                 token = await self._lease()
                 if token is None:
-                    self._touch()
                     await asyncio.sleep(self.interval)
                     continue
                 logger.info("Watching every %s s", self.interval)
+                verifying = asyncio.create_task(self._verifying(), name="verify")
                 try:
                     await self._watch(token)
                 except store.LeaseLost:
                     logger.warning("Another monitor watches now; waiting")
                 finally:
-                    await self._end_watchers()
-                    with contextlib.suppress(_DatabaseSilent):  # it ends by itself
-                        await self._in_database(store.lease_give_back, token)
+                    verifying.cancel()
+                    await self._give_back(token)
+                    self._end(list(self._watchers))
+                    self._heard.clear()
         finally:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            await asyncio.gather(*self._ending, return_exceptions=True)
             self._database.submit(lambda: connection.close())  # that thread's own
-            self._database.shutdown()
+            self._database.shutdown(wait=False)
 
     async def _lease(self) -> int | None:
+        """None: another monitor holds it, or the panel's database does not answer."""
         with contextlib.suppress(_DatabaseSilent):
-            return await self._in_database(store.lease_take, self._lease_seconds)
+            token = await self._in_database(store.lease_take, self._lease_seconds)
+            self._touch()
+            return token
         return None
+
+    async def _give_back(self, token: int) -> None:
+        """What is in memory is written, and the next monitor need not wait. Where that cannot be said the lease ends by itself."""
+        states = self._states(self._heard)
+        minutes, self._minutes = self._minutes, []  # which nobody adds to any more
+
+        def last() -> None:
+            try:
+                store.states_write(token, states)
+                for minute in minutes:
+                    store.minute_write(token, minute)
+            finally:
+                store.lease_give_back(token)
+
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._in_database(last)
+        except (_DatabaseSilent, store.LeaseLost, TimeoutError):
+            self._minutes = minutes + self._minutes  # what is written already is not written again
 
     async def _watch(self, token: int) -> None:
         round_due, house_due = 0.0, 0.0
@@ -87,7 +120,7 @@ class Rounds:
             with contextlib.suppress(_DatabaseSilent):  # said already; what was heard is kept until it answers again
                 if began >= round_due:
                     await self._round(token)
-                    round_due = began + self.interval
+                    round_due = began + min(self.interval, ROUND_SECONDS)
                 await self._store(token)
                 if began >= house_due:
                     await self._in_database(store.hours_write, self.interval)
@@ -98,26 +131,31 @@ class Rounds:
     async def _round(self, token: int) -> None:
         targets = await self._in_database(store.targets_read)
         self._ahead = await self._in_database(store.clock) - time.monotonic()
-        await self._watch_these(targets)
+        self._watch_these(targets)
         await self._in_database(store.lease_renew, token, len(targets), self.interval, self._lease_seconds)
         self._touch()
 
     # -- asking
 
-    async def _watch_these(self, targets: list[Target]) -> None:
+    def _watch_these(self, targets: list[Target]) -> None:
         wanted = set(targets)
-        gone = [target for target in self._watchers if target not in wanted]
-        ended = [self._watchers.pop(target) for target in gone]
-        for target in gone:
-            self._latest.get(target.cluster_id, {}).pop(target.instance_id, None)
-            self._heard.pop(target.instance_id, None)
-        await _ended(ended)
+        self._end([target for target in self._watchers if target not in wanted])
         for target in targets:
             if target not in self._watchers:
                 self._watchers[target] = asyncio.create_task(self._asking(target), name=f"watch {target.name}")
 
+    def _end(self, targets: list[Target]) -> None:
+        """In the background: nobody waits for a server that is gone."""
+        for target in targets:
+            watcher = self._watchers.pop(target)
+            watcher.cancel()
+            self._ending.add(watcher)
+            watcher.add_done_callback(self._ending.discard)
+            self._latest.get(target.cluster_id, {}).pop(target.instance_id, None)
+            self._heard.pop(target.instance_id, None)
+
     async def _asking(self, target: Target) -> None:
-        watcher = Watcher(target, self._threads, self.interval)
+        watcher = Watcher(target, self._attempts, self.interval)
         phase = target.cluster_id * _GOLDEN % 1.0 * self.interval
         try:
             while True:
@@ -130,12 +168,6 @@ class Rounds:
             self._watchers.pop(target, None)
         finally:
             await watcher.close()
-
-    async def _end_watchers(self) -> None:
-        watchers, self._watchers = list(self._watchers.values()), {}
-        self._latest.clear()
-        self._heard.clear()
-        await _ended(watchers)
 
     # -- what was heard
 
@@ -172,18 +204,29 @@ class Rounds:
     async def _store(self, token: int) -> None:
         del self._minutes[:-MINUTES_KEPT]
         heard, self._heard = self._heard, {}
-        now = time.monotonic()
         try:
-            states = [state._replace(age=now - state.age) for state in heard.values()]
-            changed = await self._in_database(store.states_write, token, states)
+            self._changed.update(await self._in_database(store.states_write, token, self._states(heard)))
         except _DatabaseSilent:
             self._heard = {**heard, **self._heard}  # what is newer counts
             raise
-        if changed:
-            await self._in_database(verify_changed, changed)
         while len(self._minutes) > 1:
             await self._in_database(store.minute_write, token, self._minutes[0])
             del self._minutes[0]
+
+    def _states(self, heard: Mapping[int, store.State]) -> list[store.State]:
+        now = time.monotonic()
+        return [state._replace(age=now - state.age) for state in heard.values()]
+
+    async def _verifying(self) -> None:
+        """Have a closer look where something has changed, until somebody looks. A broker that hangs keeps only this waiting."""
+        while True:
+            await asyncio.sleep(VERIFY_SECONDS)
+            if some := dict(islice(self._changed.items(), VERIFIED_AT_ONCE)):
+                looked_at = await asyncio.wrap_future(started(_looked_closer, some))
+                for pk, since in some.items():
+                    now = self._changed.pop(pk)
+                    if pk not in looked_at or now != since:
+                        self._changed[pk] = now  # behind the others
 
     # -- helpers
 
@@ -209,7 +252,12 @@ def _patient(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         raise _DatabaseSilent from error
 
 
-async def _ended(watchers: list[asyncio.Task[None]]) -> None:
-    for watcher in watchers:
-        watcher.cancel()
-    await asyncio.gather(*watchers, return_exceptions=True)
+def _looked_closer(changed: Mapping[int, datetime]) -> set[int]:
+    """Those about whom nothing is left to do."""
+    try:
+        return verify_changed(changed)
+    except Exception:  # of the panel's database or the broker: it is tried again
+        logger.exception("No verification could be requested for what has changed")
+        return set()
+    finally:
+        connection.close()

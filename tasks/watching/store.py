@@ -6,18 +6,23 @@ Each write says "where the token is mine", so that a monitor that was frozen and
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
-from typing import Any, Final, NamedTuple
+from datetime import datetime
+from typing import Any, Final, NamedTuple, TypeVar
 
-from django.db import connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
 from clusters.models import Instance, Monitor
 from clusters.models.cluster import Lifecycle
 from tasks.watching.look import Target
-from tasks.watching.minute import Minute, summary
+from tasks.watching.minute import Minute, Point, summary
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LEASE_SECONDS: Final = 15.0
 FINE_DAYS, MINUTE_DAYS, HOUR_DAYS = 1, 31, 731
@@ -105,6 +110,12 @@ ON CONFLICT (instance_id) DO UPDATE SET
     sampled = CASE WHEN excluded.missed = 0 THEN excluded.sampled ELSE state.sampled END,
     lag_bytes = excluded.lag_bytes, lag_seconds = excluded.lag_seconds, wal_rate = excluded.wal_rate"""
 
+#: How each answered before, one question without an answer left aside.
+_READ_ROLES: Final = """
+SELECT instance_id, CASE WHEN missed <> 1 OR sampled->>'in_recovery' IS NULL THEN role
+                         WHEN (sampled->>'in_recovery')::bool THEN 'standby' ELSE 'primary' END
+FROM clusters_instancestate WHERE instance_id = ANY(%s)"""
+
 #: What the pages show as the observed role. Silence counts from the second time on, where it began after a job's look, and makes nothing of
 #: what a job has stopped. An answer counts where it is newer than a job's look.
 _WRITE_ROLES: Final = """
@@ -114,7 +125,7 @@ WHERE state.instance_id = instance.id AND instance.id = ANY(%s) AND instance.obs
   AND CASE WHEN state.role = 'unreachable'
            THEN state.missed >= 2 AND instance.observed_role <> 'stopped' AND state.since > coalesce(instance.observed_at, '-infinity')
            ELSE state.tried_at > coalesce(instance.observed_at, '-infinity') END
-RETURNING instance.id"""
+RETURNING instance.id, state.role, state.missed, state.since"""
 
 #: What the pages show of a pair. Its slot is looked at by verifications.
 _WRITE_PAIRS: Final = """
@@ -127,60 +138,92 @@ WHERE pair.standby_id = said.instance_id AND pair.upstream_id = said.upstream_id
   AND state.tried_at > coalesce(pair.observed_at, '-infinity')"""
 
 
-def states_write(token: int, states: Sequence[State]) -> list[int]:
-    """Returns the instances whose observed role is another one now. Raises: LeaseLost."""
-    if not states:
-        return []
+def states_write(token: int, states: Sequence[State]) -> dict[int, datetime]:
+    """Returns the instances that answer in another role than before, or not any more, and since when. Raises: LeaseLost.
+
+    Only what changed for the monitor itself counts: where a job and the monitor disagree again and again, nothing has changed.
+    """
+    changed: dict[int, datetime] = {}
+
+    def write(part: Sequence[State]) -> None:
+        changed.update(_states_written(token, part))
+
+    def unfit(state: State, error: Exception) -> None:
+        """Its instance is on record as one that gave no answer."""
+        logger.error("What instance %s said cannot be stored: %s", state.instance_id, error)
+        try:
+            write([State(state.instance_id, state.age, "unreachable", "what it answers cannot be stored", "", None, None, None)])
+        except (DataError, IntegrityError):
+            logger.exception("Nor that it cannot")
+
+    _each(write, states, unfit)
+    return changed
+
+
+def _states_written(token: int, states: Sequence[State]) -> dict[int, datetime]:
     columns = [list(column) for column in zip(*states, strict=True)]
-    states_of, (streams, sync_states, upstreams) = columns[:-3], columns[-3:]
+    instances, states_of, (streams, sync_states, upstreams) = columns[0], columns[:-3], columns[-3:]
     with transaction.atomic(), connection.cursor() as cursor:
         _held(cursor, token)
+        cursor.execute(_READ_ROLES, [instances])
+        before = dict(cursor.fetchall())
         cursor.execute(_WRITE_STATES, [*states_of, token])
-        cursor.execute(_WRITE_ROLES, [columns[0]])  # instances before pairs, as everybody locks them
-        changed = [row[0] for row in cursor.fetchall()]
-        cursor.execute(_WRITE_PAIRS, [columns[0], streams, sync_states, upstreams])
-        return changed
+        cursor.execute(_WRITE_ROLES, [instances])  # instances before pairs, as everybody locks them
+        shown = cursor.fetchall()
+        cursor.execute(_WRITE_PAIRS, [instances, streams, sync_states, upstreams])
+    return {pk: since for pk, role, missed, since in shown if missed == 2 or (missed == 0 and before.get(pk) != role)}
 
 
 # -- the past
 
+_LISTS: Final = ("offset", "lag_bytes", "lag_seconds", "wal_rate", "retained_bytes")
+
 
 def minute_write(token: int, minute: Minute) -> None:
-    """Raises: LeaseLost."""
+    """Add to what another monitor has written of it; what was written already is not added again. Raises: LeaseLost."""
     known = set(Instance.objects.filter(pk__in=minute.points).values_list("pk", flat=True))
-    points = {pk: points for pk, points in minute.points.items() if pk in known}
-    rows = [[pk, minute.number, *astuple(summary(of))] for pk, of in points.items()]
-    fine = [
-        [
-            pk,
-            minute.number,
-            *(
-                _list([getattr(point, name) for point in of])
-                for name in ("offset", "lag_bytes", "lag_seconds", "wal_rate", "retained_bytes")
-            ),
-        ]
-        for pk, of in points.items()
-    ]
-    with transaction.atomic(), connection.cursor() as cursor:
-        _held(cursor, token)
-        _insert(cursor, _INSERT_MINUTES, rows)
-        _insert(cursor, _INSERT_FINE, fine)
+
+    def write(part: Sequence[tuple[int, list[Point]]]) -> None:
+        fine = [[pk, minute.number, *(_list([getattr(point, name) for point in of]) for name in _LISTS)] for pk, of in part]
+        with transaction.atomic(), connection.cursor() as cursor:
+            _held(cursor, token)
+            cursor.execute(_INSERT_FINE, [list(column) for column in zip(*fine, strict=True)])
+            new = {row[0] for row in cursor.fetchall()}
+            rows = [[pk, minute.number, *astuple(summary(of))] for pk, of in part if pk in new]
+            if rows:
+                cursor.execute(_INSERT_MINUTES, [list(column) for column in zip(*rows, strict=True)])
+
+    def unfit(row: tuple[int, list[Point]], error: Exception) -> None:
+        logger.error("The minute of instance %s cannot be stored: %s", row[0], error)
+
+    _each(write, [(pk, points) for pk, points in minute.points.items() if pk in known], unfit)
 
 
-_OF_FINE: Final = ("offset", "lag_bytes", "lag_seconds", "wal_rate", "retained_bytes")
-_INSERT_MINUTES: Final = """
-INSERT INTO clusters_sample (instance_id, seconds, at, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections)
-SELECT instance_id, 60, to_timestamp(minute * 60), looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections
-FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::int[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::int[])
-     AS said (instance_id, minute, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections)
-ON CONFLICT DO NOTHING"""
 _INSERT_FINE: Final = """
-INSERT INTO clusters_finesample (instance_id, at, offsets, lag_bytes, lag_seconds, wal_rate, retained_bytes)
+INSERT INTO clusters_finesample AS fine (instance_id, at, offsets, lag_bytes, lag_seconds, wal_rate, retained_bytes)
 SELECT instance_id, to_timestamp(minute * 60), offsets::float8[], lag_bytes::bigint[], lag_seconds::float8[], wal_rate::float8[],
        retained_bytes::bigint[]
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
      AS said (instance_id, minute, offsets, lag_bytes, lag_seconds, wal_rate, retained_bytes)
-ON CONFLICT DO NOTHING"""
+ON CONFLICT (instance_id, at) DO UPDATE SET
+    offsets = fine.offsets || excluded.offsets, lag_bytes = fine.lag_bytes || excluded.lag_bytes,
+    lag_seconds = fine.lag_seconds || excluded.lag_seconds, wal_rate = fine.wal_rate || excluded.wal_rate,
+    retained_bytes = fine.retained_bytes || excluded.retained_bytes
+WHERE NOT fine.offsets && excluded.offsets
+RETURNING instance_id"""
+_INSERT_MINUTES: Final = """
+INSERT INTO clusters_sample AS kept
+    (instance_id, seconds, at, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections)
+SELECT instance_id, 60, to_timestamp(minute * 60), looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections
+FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::int[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::int[])
+     AS said (instance_id, minute, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections)
+ON CONFLICT (instance_id, seconds, at) DO UPDATE SET
+    looks = kept.looks + excluded.looks, answers = kept.answers + excluded.answers,
+    lag_bytes = greatest(kept.lag_bytes, excluded.lag_bytes), lag_seconds = greatest(kept.lag_seconds, excluded.lag_seconds),
+    wal_rate = coalesce((kept.wal_rate * kept.answers + excluded.wal_rate * excluded.answers) / nullif(kept.answers + excluded.answers, 0),
+                        kept.wal_rate, excluded.wal_rate),
+    retained_bytes = greatest(kept.retained_bytes, excluded.retained_bytes),
+    connections = greatest(kept.connections, excluded.connections)"""
 
 
 def hours_write(interval: float = 5.0) -> int:
@@ -247,10 +290,19 @@ def _held(cursor: Any, token: int) -> None:
         raise LeaseLost
 
 
-def _insert(cursor: Any, text: str, rows: Iterable[Sequence[Any]]) -> None:
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    if columns:
-        cursor.execute(text, columns)
+def _each(write: Callable[[Sequence[T]], None], rows: Sequence[T], unfit: Callable[[T, Exception], None]) -> None:
+    """Write all at once; where PostgreSQL does not take some of it, all but that. `unfit` is told of each such row."""
+    if not rows:
+        return
+    try:
+        write(rows)
+    except (DataError, IntegrityError) as error:
+        if len(rows) == 1:
+            unfit(rows[0], error)
+            return
+        half = len(rows) // 2
+        _each(write, rows[:half], unfit)
+        _each(write, rows[half:], unfit)
 
 
 def _list(values: Sequence[Any]) -> str:

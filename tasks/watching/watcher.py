@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import psycopg
 from django.db import DatabaseError
+from psycopg import waiting
 from psycopg_pool import PoolTimeout
 
 from clusters.hosts.errors import HostError, inert
@@ -20,26 +19,34 @@ from clusters.postgres.facts import Unreadable
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.sampling import SAMPLE, Sampled
 from tasks.watching.look import Look, Target
-from tasks.watching.reach import Door, Way, door_of, way_through
-
-A = TypeVar("A")
-T = TypeVar("T")
+from tasks.watching.reach import Door, Way
+from tasks.watching.threads import Attempts, way_closed
 
 logger = logging.getLogger(__name__)
 
 #: For an answer over a connection that is there, and for making one.
 ANSWER_SECONDS: Final = 4.0
 CONNECT_SECONDS: Final = 5.0
-#: A server that cannot be reached is tried again after twice as long each time, up to this.
+#: What does not answer is tried again at the next moment of its interval: two misses tell. From then on the pause doubles, up to this.
 LONGEST_PAUSE: Final = 15.0
 
 
+class _Session(psycopg.AsyncConnection):
+    async def wait(self, gen: Any, interval: float = ANSWER_SECONDS, timeout: float | None = None) -> Any:
+        """Who is cancelled goes at once: psycopg would first ask the server, which does not answer, to cancel the question."""
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+
 class Watcher:
-    def __init__(self, target: Target, threads: Executor, interval: float) -> None:
+    def __init__(self, target: Target, attempts: Attempts, interval: float) -> None:
         self.target = target
-        self._threads, self._interval = threads, interval
+        self._attempts, self._interval = attempts, interval
         self._way: Way | None = None
-        self._session: psycopg.AsyncConnection | None = None
+        self._session: _Session | None = None
         self._pause, self._not_before = 0.0, 0.0
 
     async def look(self) -> Look | None:
@@ -48,9 +55,12 @@ class Watcher:
             return None
         try:
             if self._session is None:
-                door = await self._in_thread(door_of, self.target.instance_id)
-                self._session = await self._within(self._connected(door), CONNECT_SECONDS)
-            look = self._read(await self._within(self._asked(self._session), ANSWER_SECONDS))
+                door = await self._attempts.door(self.target.instance_id)
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    self._session = await self._connected(door)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                said = await self._asked(self._session)
+            look = self._read(said)
         except (DatabaseError, PoolTimeout):  # the panel's own: nothing is known of the instance
             return None
         except (psycopg.Error, HostError, Unreadable, OSError, TimeoutError, Instance.DoesNotExist) as error:
@@ -63,23 +73,9 @@ class Watcher:
 
     async def _failed(self, error: str) -> Look:
         await self.close()
-        self._pause = min(max(2 * self._pause, self._interval), LONGEST_PAUSE)
         self._not_before = time.monotonic() + self._pause - self._interval / 2
+        self._pause = min(max(2 * self._pause, self._interval), LONGEST_PAUSE)
         return Look(self.target, error=error)
-
-    async def _within(self, act: Coroutine[Any, Any, T], seconds: float) -> T:
-        """Its result. Raises: TimeoutError at once: psycopg would first ask the server, which does not answer, to cancel the question."""
-        task = asyncio.ensure_future(act)
-        try:
-            done, _late = await asyncio.wait({task}, timeout=seconds)
-            if not done:
-                raise TimeoutError
-            return task.result()
-        finally:
-            if not task.done():
-                if self._session is not None:
-                    self._session.pgconn.finish()
-                task.cancel()
 
     def _read(self, text: str) -> Look:
         """Raises: Unreadable."""
@@ -96,11 +92,11 @@ class Watcher:
             with contextlib.suppress(psycopg.Error):
                 await session.close()
         if way is not None:
-            await asyncio.get_running_loop().run_in_executor(self._threads, way.close)
+            way_closed(way)
 
-    async def _connected(self, door: Door) -> psycopg.AsyncConnection:
-        self._way = await self._in_thread(way_through, door)
-        return await psycopg.AsyncConnection.connect(
+    async def _connected(self, door: Door) -> _Session:
+        self._way = await self._attempts.way(self.target.server_id, door)
+        return await _Session.connect(
             host=self._way.host,
             port=self._way.port,
             user=door.role,
@@ -114,20 +110,7 @@ class Watcher:
             autocommit=True,
         )
 
-    async def _in_thread(self, act: Callable[[A], T], what: A) -> T:
-        finding = self._threads.submit(act, what)
-        try:
-            return await asyncio.wrap_future(finding)
-        except asyncio.CancelledError:  # too late: what has not begun never does, what is found is given back
-            if not finding.cancelled():
-                finding.add_done_callback(self._given_back)
-            raise
-
-    def _given_back(self, finding: Future[Any]) -> None:
-        if finding.exception() is None and isinstance(finding.result(), Way):
-            self._threads.submit(finding.result().close)
-
-    async def _asked(self, session: psycopg.AsyncConnection) -> str:
+    async def _asked(self, session: _Session) -> str:
         cursor = await session.execute(SAMPLE, prepare=True)
         row = await cursor.fetchone()
         said = row[0] if row else ""

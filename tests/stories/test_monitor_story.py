@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import threading
-from collections.abc import Iterator
+import time
 
 import psutil
 import pytest
 from django.utils import timezone
 
-from clusters.models import Instance, InstanceState, Monitor
+from clusters.models import Instance, InstanceState, Monitor, Sample
 from tasks.watching import store
 from tasks.watching.monitor import Rounds
 from tests.stage import Stage, stage
 from tests.waiting import wait_until
+from tests.watching import watching
 
 __all__ = ["stage"]
 
@@ -24,29 +23,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 INTERVAL = 1.0
 #: Two intervals, one write, and what a busy machine needs.
 SOON = 2 * INTERVAL + 6.0
-
-
-@contextlib.contextmanager
-def watching(rounds: Rounds) -> Iterator[Rounds]:
-    """A monitor in a thread of its own, ended as by SIGTERM."""
-    loops: list[asyncio.AbstractEventLoop] = []
-    tasks: list[asyncio.Task[None]] = []
-
-    async def run() -> None:
-        loops.append(asyncio.get_running_loop())
-        tasks.append(asyncio.ensure_future(rounds.run()))
-        with contextlib.suppress(asyncio.CancelledError):
-            await tasks[0]
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    try:
-        wait_until(lambda: bool(tasks), "the monitor runs")
-        yield rounds
-    finally:
-        loops[0].call_soon_threadsafe(tasks[0].cancel)
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 def state(name: str) -> InstanceState | None:
@@ -87,32 +63,44 @@ def test_what_is_true_is_on_record_within_two_intervals(stage: Stage) -> None:
         stage.done("start_instance", cluster="orders", instance="node2")
         wait_until(lambda: Instance.objects.get(name="node2").observed_role == "standby", "that it is back is on record", SOON + 10)
 
+        stage.done("stop_instance", cluster="orders", instance="node2", confirm="node2")
+        wait_until(lambda: (found := state("node2")) is not None and found.missed > 1, "it is asked in vain", SOON)
+        assert Instance.objects.get(name="node2").observed_role == "stopped"  # as the job has left it
+        stage.done("start_instance", cluster="orders", instance="node2")
+        wait_until(lambda: (found := state("node2")) is not None and found.role == "standby", "it answers again", SOON + 10)
+
         stage.by_superuser("node2", "SELECT pg_promote()")
         wait_until(lambda: Instance.objects.get(name="node2").observed_role == "primary", "that it accepts writes is on record", SOON)
     monitor = Monitor.objects.get()
     assert (monitor.instances, monitor.lease_until) == (2, None)
 
 
-def test_a_hung_instance_costs_the_others_nothing(stage: Stage) -> None:
+def test_a_hung_instance_costs_the_others_nothing_nor_keeps_the_monitor_from_ending(stage: Stage) -> None:
     stage.create()
     stage.standby(name="node2")
-    with watching(Rounds(INTERVAL)):
-        wait_until(lambda: age("node1") < SOON and age("node2") < SOON, "both have answered", 20)
-        pid_file = stage.base / "orders/node2/volumes/postgres/data/postmaster.pid"
-        frozen = psutil.Process(int(pid_file.read_text().split()[0]))
-        everybody = [frozen, *frozen.children(recursive=True)]
-        for process in everybody:
-            process.suspend()
-        try:
+    pid_file = stage.base / "orders/node2/volumes/postgres/data/postmaster.pid"
+    frozen = psutil.Process(int(pid_file.read_text().split()[0]))
+    everybody = [frozen]
+    try:
+        with watching(Rounds(INTERVAL)):
+            wait_until(lambda: age("node1") < SOON and age("node2") < SOON, "both have answered", 20)
+            everybody += frozen.children(recursive=True)
+            for process in everybody:
+                process.suspend()
             wait_until(lambda: (found := state("node2")) is not None and found.role == "unreachable", "its silence is on record", 20)
             ages = []
             for _look in range(20):
                 ages.append(age("node1"))
                 threading.Event().wait(0.1)
             assert max(ages) < INTERVAL + 3
-        finally:
-            for process in everybody:
-                process.resume()
+            began = time.monotonic()
+        assert time.monotonic() - began < 4.0
+        assert Monitor.objects.get().lease_until is None
+        assert {sample.looks > 0 for sample in Sample.objects.filter(seconds=60)} == {True}  # the minute that ran
+    finally:
+        for process in everybody:
+            process.resume()
+    with watching(Rounds(INTERVAL)):
         wait_until(lambda: (found := state("node2")) is not None and found.role == "standby", "it answers again", 30)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
+from clusters.models import Cluster, Instance
 from tasks.kinds import Status
 from tasks.models import AuditEntry, Job
 from tasks.schedule import CLOSER_LOOK_AFTER, verify_all, verify_changed
@@ -33,12 +34,30 @@ def it_verifies_each_ready_cluster_that_is_not_being_verified() -> None:
 
 
 def it_looks_closer_where_a_role_has_changed() -> None:
-    changed = [InstanceFactory(cluster=ClusterFactory(name=name)) for name in ("orders", "held", "lately", "looking")]
-    InstanceFactory(cluster=ClusterFactory(name="quiet"))
-    _orders, held, lately, looking = (row.cluster for row in changed)
-    JobFactory(kind="switchover", cluster=held, status=Status.RUNNING)
+    now = timezone.now()
+    names = ("orders", "held", "lately", "looking", "planned")
+    changed = {name: InstanceFactory(cluster=ClusterFactory(name=name), observed_at=now - 2 * CLOSER_LOOK_AFTER) for name in names}
+    quiet = InstanceFactory(cluster=ClusterFactory(name="quiet"))
+    held, lately, looking = (changed[name].cluster for name in ("held", "lately", "looking"))
+    Cluster.objects.filter(name="planned").update(lifecycle="planned")
+    job = JobFactory(kind="switchover", cluster=held, status=Status.RUNNING)
     JobFactory(kind="verify", cluster=lately, status=Status.DONE)
     JobFactory(kind="verify", cluster=looking, status=Status.RUNNING)
-    assert [job.cluster_name for job in verify_changed([row.pk for row in changed])] == ["orders"]
-    Job.objects.filter(cluster=lately).update(created_at=timezone.now() - 2 * CLOSER_LOOK_AFTER)
-    assert [job.cluster_name for job in verify_changed([row.pk for row in changed])] == ["lately"]
+    since = {row.pk: timezone.now() for row in changed.values()}
+
+    def left() -> list[str]:
+        """Those for whom something is left to do."""
+        done = verify_changed(since)
+        return sorted(name for name, row in changed.items() if row.pk not in done)
+
+    assert left() == ["held", "lately", "looking"]
+    assert [row.cluster_name for row in Job.objects.filter(kind="verify", status=Status.QUEUED)] == ["orders"]
+    assert left() == ["held", "lately", "looking"]
+    Job.objects.filter(cluster=lately).update(created_at=now - 2 * CLOSER_LOOK_AFTER)
+    Job.objects.filter(cluster=looking).update(created_at=timezone.now())  # asked for after the change
+    assert left() == ["held"]
+    assert Job.objects.filter(kind="verify", cluster=lately, status=Status.QUEUED).count() == 1
+    Job.objects.filter(pk=job.pk).update(status=Status.DONE)
+    Instance.objects.filter(cluster=held).update(observed_at=timezone.now())  # the job has looked
+    assert left() == []
+    assert not Job.objects.filter(kind="verify", cluster__in=(held, quiet.cluster)).exists()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, cast
@@ -22,12 +23,15 @@ from clusters.models import FineSample, Instance, InstanceState, Sample
 from clusters.postgres.facts import Unreadable
 from clusters.postgres.sampling import Sampled, Sender, SlotUse
 from clusters.secrets import Secret
+from tasks.members import members_of
 from tasks.watching import store
 from tasks.watching.look import Following, Look, Target, following, wal_rate
 from tasks.watching.minute import Minute, Point
 from tasks.watching.reach import Door, Way
+from tasks.watching.threads import Attempts
 from tasks.watching.watcher import Watcher
-from tests.factories import InstanceFactory, cluster_with_standbys
+from tests.factories import InstanceFactory, PairFactory, cluster_with_standbys
+from tests.waiting import wait_until
 
 PRIMARY = Sampled(False, "7", 0.0, 1, 3, 100, position=5000)
 STANDBY = Sampled(True, "7", 0.0, 1, 1, 100, position=4800, replayed=4000, replay_age_seconds=2.5, receiver="streaming")
@@ -106,12 +110,11 @@ def it_measures_the_wal_between_two_looks() -> None:
 
 def asked(monkeypatch: pytest.MonkeyPatch, door: Callable[[Any], Any], way: Callable[[Any], Any] | None = None) -> Look | None:
     """One look through `door` and `way`."""
-    monkeypatch.setattr("tasks.watching.watcher.door_of", door)
-    monkeypatch.setattr("tasks.watching.watcher.way_through", way)
+    monkeypatch.setattr("tasks.watching.threads.door_of", door)
+    monkeypatch.setattr("tasks.watching.threads.way_through", way)
 
     async def look() -> Look | None:
-        with ThreadPoolExecutor(1) as threads:
-            return await Watcher(target("node1"), threads, 5.0).look()
+        return await Watcher(target("node1"), Attempts(), 5.0).look()
 
     return asyncio.run(look())
 
@@ -152,23 +155,75 @@ def it_gives_back_a_way_that_was_found_too_late(monkeypatch: pytest.MonkeyPatch)
     look = asked(monkeypatch, known, slow)
     assert look is not None
     assert look.error == "no answer in time"
-    assert closed == [True]
+    wait_until(lambda: closed == [True], "it is given back")
+
+
+def it_tries_a_server_that_hangs_once_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.watching.watcher.CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr("tasks.watching.threads.door_of", known)
+    tried, free, answers = list[int](), threading.Event(), threading.Event()
+
+    def hanging(_door: Door) -> Way:
+        tried.append(1)
+        (answers if len(tried) > 1 else free).wait(10)
+        raise HostError("it is back, and says no")
+
+    monkeypatch.setattr("tasks.watching.threads.way_through", hanging)
+
+    async def looks() -> list[str]:
+        attempts = Attempts()
+        ours = [Watcher(target(name), attempts, 5.0) for name in ("node1", "node2")]
+        other = Watcher(replace(target("node3"), server_id=2), attempts, 5.0)
+        answers.set()
+        first = await asyncio.gather(*(watcher.look() for watcher in ours))
+        assert len(tried) == 1  # the second waits for the first one's attempt, which nobody can end
+        elsewhere = await other.look()
+        free.set()
+        while attempts._servers[1].locked():
+            await asyncio.sleep(0)
+        last = await ours[1].look()
+        return [look.error for look in (*first, elsewhere, last) if look]
+
+    silent, refused = "no answer in time", "it is back, and says no"
+    assert asyncio.run(looks()) == [silent, silent, refused, refused]
+
+
+def it_tells_of_an_instance_that_hangs_within_two_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.watching.watcher.CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr("tasks.watching.threads.door_of", known)
+    with socket.create_server(("127.0.0.1", 0)) as hung:  # it takes the connection, and never says anything
+        port = hung.getsockname()[1]
+        monkeypatch.setattr("tasks.watching.threads.way_through", lambda _door: Way("127.0.0.1", port, ExitStack()))
+
+        async def looks() -> list[Look | None]:
+            watcher = Watcher(target("node1"), Attempts(), 5.0)
+            return [await watcher.look() for _moment in range(3)]
+
+        began = time.monotonic()
+        first, second, third = asyncio.run(looks())
+    assert time.monotonic() - began < 2.0
+    assert first is not None
+    assert second is not None
+    assert (first.error, second.error) == ("no answer in time", "no answer in time")
+    assert third is None  # two have told; the third waits
 
 
 def it_takes_no_answer_of_another_cluster() -> None:
-    watcher = Watcher(replace(target("node1"), system_identifier="8"), cast("Any", None), 5.0)
+    watcher = Watcher(replace(target("node1"), system_identifier="8"), Attempts(), 5.0)
     look = watcher._read(PRIMARY.as_text())
     assert (look.role, look.error) == ("unreachable", "another cluster answers there, with the system identifier 7")
-    same = Watcher(replace(target("node1"), system_identifier="7"), cast("Any", None), 5.0)
+    same = Watcher(replace(target("node1"), system_identifier="7"), Attempts(), 5.0)
     assert same._read(PRIMARY.as_text()).sampled == PRIMARY
 
 
 # -- rows
 
+LONG_AGO = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
 
 @pytest.fixture
 def instance(db: None) -> Instance:
-    row: Instance = InstanceFactory()
+    row: Instance = InstanceFactory(observed_at=LONG_AGO)
     return row
 
 
@@ -207,11 +262,91 @@ def it_keeps_the_last_answer_beside_the_silence(instance: Instance) -> None:
 def it_shows_silence_from_the_second_time_on(instance: Instance) -> None:
     mine = token()
     Instance.objects.update(observed_role="primary")
-    assert store.states_write(mine, [said(instance, "unreachable")]) == []
-    assert store.states_write(mine, [said(instance, "unreachable")]) == [instance.pk]
+    assert store.states_write(mine, [said(instance, "unreachable")]) == {}
+    assert store.states_write(mine, [said(instance, "unreachable")]) == {instance.pk: InstanceState.objects.get().since}
     assert Instance.objects.get().observed_role == "unreachable"
-    assert store.states_write(mine, [said(instance, "standby")]) == [instance.pk]
+    assert list(store.states_write(mine, [said(instance, "standby")])) == [instance.pk]
     assert Instance.objects.get().observed_role == "standby"
+
+
+def it_does_not_quarrel_with_jobs_about_what_only_one_of_them_reaches(instance: Instance) -> None:
+    mine = token()
+    assert store.states_write(mine, [said(instance, in_recovery=False)]) == {}
+    for role in ("unreachable", "stopped"):  # what a job says each time, which does not reach it
+        Instance.objects.update(observed_role=role)
+        assert store.states_write(mine, [said(instance, in_recovery=False)]) == {}
+        assert Instance.objects.get().observed_role == "primary"
+    for _missed in range(2):
+        store.states_write(mine, [said(instance, "unreachable")])
+    Instance.objects.update(observed_role="primary", observed_at=timezone.now())  # now a job does, and the monitor does not
+    assert store.states_write(mine, [said(instance, "unreachable")]) == {}
+    assert Instance.objects.get().observed_role == "primary"
+
+
+def it_makes_nothing_of_one_question_without_an_answer(instance: Instance) -> None:
+    mine = token()
+    store.states_write(mine, [said(instance, in_recovery=False)])
+    store.states_write(mine, [said(instance, "unreachable")])
+    assert store.states_write(mine, [said(instance, in_recovery=False)]) == {}
+    store.states_write(mine, [said(instance, "unreachable")])
+    assert list(store.states_write(mine, [said(instance, "standby", in_recovery=True)])) == [instance.pk]
+
+
+def it_loses_nobody_elses_rows_for_one_that_cannot_be_stored(instance: Instance, caplog: pytest.LogCaptureFixture) -> None:
+    mine, others = token(), [InstanceFactory(observed_at=LONG_AGO) for _number in range(4)]
+    poisoned = said(instance)._replace(sampled='{"name": "a\\u0000b"}')
+    store.states_write(mine, [said(others[0]), said(others[1]), poisoned, said(others[2]), said(others[3])])
+    assert InstanceState.objects.filter(instance__in=others, role="primary").count() == 4
+    culprit = InstanceState.objects.get(instance=instance)
+    assert (culprit.role, culprit.missed, culprit.error) == ("unreachable", 1, "what it answers cannot be stored")
+    assert f"What instance {instance.pk} said cannot be stored" in caplog.text
+    points = {row.pk: [Point(1.0, True, 10**30 if row == instance else 7)] for row in (*others, instance)}
+    store.minute_write(mine, Minute(29_000_000, points))
+    assert set(Sample.objects.values_list("instance", "lag_bytes")) == {(row.pk, 7) for row in others}
+    assert f"The minute of instance {instance.pk} cannot be stored" in caplog.text
+
+
+def it_writes_a_pair_as_its_declared_upstream_tells(db: None) -> None:
+    primary, one, two = (InstanceFactory(observed_at=LONG_AGO) for _number in range(3))
+    pairs = [PairFactory(upstream=up, standby=down, state="", observed_at=LONG_AGO) for up, down in ((primary, one), (one, two))]
+    mine = token()
+    of_two = store.State(two.pk, 0.0, "standby", "", '{"timeline": 1}', 5, 0.5, 0.0, "streaming", "async", one.pk)
+    of_one = of_two._replace(instance_id=one.pk, upstream_id=two.pk, lag_bytes=9)  # by then another upstream is declared
+    store.states_write(mine, [said(primary), of_one, of_two])
+    for pair in pairs:
+        pair.refresh_from_db()
+    assert (pairs[1].state, pairs[1].sync_state, pairs[1].lag_bytes, pairs[1].lag_seconds) == ("streaming", "async", 5, 0.5)
+    assert (pairs[0].state, pairs[0].observed_at) == ("", LONG_AGO)
+    store.states_write(mine, [of_two._replace(stream=None, lag_bytes=None)])  # its upstream was not heard
+    pairs[1].refresh_from_db()
+    assert (pairs[1].state, pairs[1].lag_bytes) == ("streaming", 5)
+
+
+def it_leaves_a_jobs_newer_look_alone(instance: Instance) -> None:
+    mine, later = token(), timezone.now() + dt.timedelta(minutes=1)
+    Instance.objects.update(observed_role="standby", observed_at=later)
+    pair = PairFactory(standby=instance, state="catchup", observed_at=later)
+    state = said(instance)._replace(stream="streaming", sync_state="async", upstream_id=pair.upstream_id)
+    assert store.states_write(mine, [state]) == {}
+    pair.refresh_from_db()
+    assert (Instance.objects.get(pk=instance.pk).observed_role, pair.state) == ("standby", "catchup")
+
+
+def it_tells_the_age_of_a_role_apart_from_that_of_all_the_rest(instance: Instance) -> None:
+    mine = token()
+
+    def seen() -> tuple[dt.datetime | None, dt.datetime | None]:
+        members = members_of([instance.cluster])[instance.cluster_id]
+        return members.instances[0].seen_at, members.observed_at
+
+    assert seen() == (LONG_AGO, LONG_AGO)
+    store.states_write(mine, [said(instance, age=9.0)])
+    answered = InstanceState.objects.get().answered_at
+    assert seen() == (answered, LONG_AGO)
+    store.states_write(mine, [said(instance, "unreachable", age=5.0)])
+    assert seen() == (answered, LONG_AGO)  # one question without an answer changes no role
+    store.states_write(mine, [said(instance, "unreachable")])
+    assert seen() == (InstanceState.objects.get().tried_at, LONG_AGO)
 
 
 def it_makes_nothing_of_the_silence_of_what_was_stopped(instance: Instance) -> None:
@@ -258,6 +393,16 @@ def it_keeps_a_minute_in_full_and_its_worst(instance: Instance) -> None:
     assert (minute.looks, minute.answers, minute.lag_bytes, minute.lag_seconds) == (3, 2, 40, 0.1)
     assert (minute.wal_rate, minute.retained_bytes, minute.connections) == (200.0, 16, 9)
     assert minute.at == fine.at == dt.datetime.fromtimestamp(29_000_000 * 60, dt.UTC)
+
+
+def it_adds_to_the_part_of_a_minute_that_another_monitor_has_written(instance: Instance) -> None:
+    mine = token()
+    first, second = Point(0.5, True, 10, 0.1, 100.0, 16, 3), Point(40.5, True, 40, None, 400.0, 8, 9)
+    for points in ([first], [second, Point(45.5, False)], [second]):  # the last one a second time, since nobody knew whether it was written
+        store.minute_write(mine, Minute(29_000_000, {instance.pk: points}))
+    fine, minute = FineSample.objects.get(), Sample.objects.get()
+    assert (fine.offsets, fine.lag_bytes) == ([0.5, 40.5, 45.5], [10, 40, None])
+    assert (minute.looks, minute.answers, minute.lag_bytes, minute.lag_seconds, minute.wal_rate) == (3, 2, 40, 0.1, 250.0)
 
 
 def it_makes_hours_of_minutes_once(instance: Instance) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from clusters.models import Cluster, Instance
+from clusters.models import Cluster, Instance, InstanceState, Monitor
 from clusters.services import instance_quarantine
 from tasks.kinds import Status
 from tests.factories import JobFactory
@@ -135,3 +135,17 @@ def it_takes_as_many_queries_for_20_standbys_as_for_2(signed_in: Callable[[str],
     client = signed_in("olga")
     counts = [len(queries_of(client, f"/clusters/{name}/")) for name in ("orders", "big")]
     assert counts[0] == counts[1] <= 26
+
+
+def it_believes_a_monitor_that_watches_and_not_one_that_is_gone(get: Get, orders: Cluster) -> None:
+    """Standbys that were looked at before the monitor found the primary silent say nothing of it."""
+    Instance.objects.filter(role="primary").update(observed_role="unreachable", observed_at=timezone.now() - timedelta(minutes=3))
+    Instance.objects.filter(role="standby").update(observed_at=timezone.now() - timedelta(minutes=2))
+    silent = timezone.now() - timedelta(minutes=1)
+    primary = Instance.objects.get(role="primary")
+    InstanceState.objects.create(instance=primary, tried_at=timezone.now(), since=silent, role="unreachable", missed=12)
+    monitor = Monitor.objects.create(pk=1, lease_until=timezone.now() + timedelta(seconds=15))
+    assert "still received from it" not in panel(get("olga", ORDERS))
+    monitor.lease_until = timezone.now() - timedelta(seconds=1)
+    monitor.save()
+    assert "still received from it" in panel(get("olga", ORDERS))
