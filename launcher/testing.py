@@ -15,8 +15,10 @@ from typing import Final
 
 #: One process more than cores, since stories wait for servers; what is left of a long file goes to the one that is idle.
 PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
-#: The lab's tests mostly wait for servers, so they run beside the others: in two processes, each with a lab of its own.
+#: The lab's tests mostly wait for servers, so they run beside the others: in two processes, each with a lab of its own. Two of the longest
+#: stories go with them, so that both ends come at about the same time.
 LAB = "tests/lab"
+LONG = ("tests/stories/test_up_story.py", "tests/stories/test_obstacles_story.py")
 LAB_PARALLEL = ("-n", "2", "--dist", "loadfile")
 #: What took longest is told, so that a suite that grows is seen to.
 TELLING = ("--durations=25", "--durations-min=5")
@@ -36,8 +38,9 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str]) -> int:
         _run(checkout, "mypy", ["mypy", *PACKAGES]),
     ]
     with ThreadPoolExecutor(1) as beside:
-        lab = beside.submit(_run, checkout, "pytest, the lab", ["pytest", *TELLING, *LAB_PARALLEL, LAB], later=True)
-        codes.append(_run(checkout, "pytest", ["pytest", *TELLING, *PARALLEL, f"--ignore={LAB}"], before=in_memory(checkout)))
+        lab = beside.submit(_run, checkout, "pytest, the lab", ["pytest", *TELLING, *LAB_PARALLEL, *LONG, LAB], later=True)
+        others = [f"--ignore={path}" for path in (LAB, *LONG)]
+        codes.append(_run(checkout, "pytest", ["pytest", *TELLING, *PARALLEL, *others], before=in_memory(checkout)))
         codes.append(lab.result())
     return next((code for code in codes if code), 0)
 

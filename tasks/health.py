@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from celery import current_app
@@ -15,6 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
+from kombu import Connection
 from kombu.exceptions import OperationalError
 from psycopg_pool import PoolTimeout
 from redis import RedisError
@@ -59,11 +62,18 @@ def _database() -> bool:
 
 def _broker() -> bool:
     try:
-        with current_app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
-            broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=BROKER_SECONDS)
+        with _broker_reached():
+            return True
     except (OperationalError, OSError):
         return False
-    return True
+
+
+@contextmanager
+def _broker_reached() -> Iterator[Connection]:
+    """Raises soon: left to itself, kombu tries again and again for seconds."""
+    with current_app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
+        broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=BROKER_SECONDS)
+        yield broker
 
 
 class _Workers:
@@ -84,7 +94,8 @@ _workers = _Workers()
 
 def _worker_answers() -> bool:
     try:
-        return bool(current_app.control.ping(timeout=WORKER_SECONDS, limit=1))
+        with _broker_reached() as broker:
+            return bool(current_app.control.ping(timeout=WORKER_SECONDS, limit=1, connection=broker))
     except (OperationalError, OSError, RedisError):
         return False
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher import testing
+from launcher.main import CHECKOUT
 
 
 @pytest.fixture
@@ -25,8 +26,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def it_runs_the_labs_tests_in_processes_of_their_own_beside_the_others(ran: list[list[str]], tmp_path: Path) -> None:
     assert testing.run_tests(tmp_path, []) == 0
     assert [words[0] for words in ran] == ["ruff", "ruff", "mypy", "pytest", "pytest"]
-    lab = ["pytest", *testing.TELLING, *testing.LAB_PARALLEL, "tests/lab"]
-    assert sorted(ran[-2:]) == [lab, ["pytest", *testing.TELLING, *testing.PARALLEL, "--ignore=tests/lab"]]
+    beside = ["pytest", *testing.TELLING, *testing.LAB_PARALLEL, *testing.LONG, "tests/lab"]
+    others = [f"--ignore={path}" for path in ("tests/lab", *testing.LONG)]
+    assert sorted(ran[-2:]) == [beside, ["pytest", *testing.TELLING, *testing.PARALLEL, *others]]
+    assert all((CHECKOUT / path).exists() for path in testing.LONG)
 
 
 def it_prints_what_ran_beside_in_one_piece(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_it_is_only_looked_at(path: str, client: Client) -> None:
 @pytest.fixture
 def well(monkeypatch: pytest.MonkeyPatch) -> Monitor:
     """A broker, a worker, and a monitor that has just gone round."""
-    monkeypatch.setattr("tasks.health._broker", lambda: True)
+    monkeypatch.setattr("tasks.health._broker_reached", contextlib.nullcontext)
     monkeypatch.setattr("tasks.health._workers", health._Workers())
     monkeypatch.setattr("tasks.health.current_app.control.ping", lambda **_how: [{"celery@web": {"ok": "pong"}}])
     now = timezone.now()
@@ -97,3 +98,12 @@ def test_workers_are_asked_once_in_a_while_however_often_we_are(client: Client, 
 def test_a_silent_database_is_named_with_what_it_takes_along(client: Client, well: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.health._database", lambda: False)
     assert ready(client) == (503, ["database", "monitor"])
+
+
+def test_a_broker_that_is_gone_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask, and each question would hold a thread."""
+    monkeypatch.setattr("tasks.health._workers", health._Workers())
+    slept: list[float] = []
+    monkeypatch.setattr("kombu.utils.functional.sleep", slept.append)
+    assert ready(client) == (503, ["broker", "workers", "monitor"])
+    assert sum(slept) == 0
