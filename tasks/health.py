@@ -14,7 +14,6 @@ from typing import Final
 from celery import current_app
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
-from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 from kombu import Connection
@@ -22,7 +21,7 @@ from kombu.exceptions import OperationalError
 from psycopg_pool import PoolTimeout
 from redis import RedisError
 
-from clusters.models import Monitor
+from clusters.selectors import monitor_watches
 
 BROKER_SECONDS = 1
 WORKER_SECONDS: Final = 1.0
@@ -103,6 +102,6 @@ def _worker_answers() -> bool:
 def _monitor_goes_round() -> bool:
     """It holds its lease, which lasts three rounds and is renewed by each, by the clock of the database."""
     try:
-        return Monitor.objects.filter(lease_until__gt=Now(), beat_at__isnull=False).exists()
+        return monitor_watches()
     except (DatabaseError, PoolTimeout):
         return False

@@ -18,6 +18,7 @@ from clusters.models import Instance
 from clusters.postgres.facts import Unreadable
 from clusters.postgres.names import SUPERUSER
 from clusters.postgres.sampling import SAMPLE, Sampled
+from clusters.postgres.statements import SAFE_PATH
 from tasks.watching.look import Look, Target
 from tasks.watching.reach import Door, Way
 from tasks.watching.threads import Attempts, way_closed
@@ -104,7 +105,7 @@ class Watcher:
             dbname=SUPERUSER,
             application_name="pgreplica-monitor",
             client_encoding="UTF8",
-            options=f"-c statement_timeout={int(ANSWER_SECONDS * 1000)} -c search_path=pg_catalog",
+            options=f"-c statement_timeout={int(ANSWER_SECONDS * 1000)} {SAFE_PATH}",
             connect_timeout=int(CONNECT_SECONDS),
             tcp_user_timeout=int(CONNECT_SECONDS * 1000),
             autocommit=True,
