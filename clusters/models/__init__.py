@@ -5,9 +5,9 @@ from clusters.models.discovery import Discovery
 from clusters.models.kept import KeptCopy
 from clusters.models.samples import FineSample, InstanceState, Monitor, Sample
 from clusters.models.server import Server, SshKey
-from clusters.models.verification import Verification
+from clusters.models.verification import Verification, VerificationRun
 
 __all__ = [
     "Cluster", "Discovery", "FineSample", "Instance", "InstanceState", "KeptCopy", "Monitor", "ReplicationPair", "Sample", "Server",
-    "SshKey", "SyncMode", "Verification",
+    "SshKey", "SyncMode", "Verification", "VerificationRun",
 ]  # fmt: skip

@@ -23,6 +23,13 @@ class InstanceState(models.Model):
     lag_bytes = models.BigIntegerField(_("lag in bytes"), null=True)
     lag_seconds = models.FloatField(_("lag in seconds"), null=True)
     wal_rate = models.FloatField(_("WAL in bytes per second"), null=True)
+    # Mean of the last quarter of an hour: what a forecast rests on.
+    wal_rate_mean = models.FloatField(_("mean WAL in bytes per second"), null=True)
+    # The file system of its data directory, asked less often. `disk_rate`: bytes per second that get used, over the last hour.
+    disk_free_bytes = models.BigIntegerField(_("free disk space in bytes"), null=True)
+    disk_total_bytes = models.BigIntegerField(_("disk size in bytes"), null=True)
+    disk_rate = models.FloatField(_("disk space used up in bytes per second"), null=True)
+    disk_at = models.DateTimeField(_("disk last asked"), null=True)
 
     class Meta:
         verbose_name = _("state of an instance")
@@ -70,6 +77,7 @@ class Sample(models.Model):
     wal_rate = models.FloatField(_("mean WAL in bytes per second"), null=True)
     retained_bytes = models.BigIntegerField(_("most WAL kept for slots"), null=True)
     connections = models.PositiveIntegerField(_("most connections"), null=True)
+    disk_free_bytes = models.BigIntegerField(_("least free disk space in bytes"), null=True)
 
     class Meta:
         verbose_name = _("sample")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from clusters.models.cluster import ReplicationPair
+from clusters.models.cluster import Cluster, ReplicationPair
 
 
 class Verification(models.Model):
@@ -32,3 +32,29 @@ class Verification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pair}: {self.get_verdict_display()}"
+
+
+class VerificationRun(models.Model):
+    """One verification of a cluster, by one job: what it found beside its pairs, and how deep it looked."""
+
+    class Depth(models.TextChoices):
+        STANDING = "standing", _("standing")  # every few minutes: every instance, a marker row, every pair
+        DEEP = "deep", _("deep")  # also drift, role-swap readiness, checksums, collations
+        CONTENT = "content", _("content")  # also compares rows, and runs pg_amcheck on a standby
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="verification_runs", verbose_name=_("cluster"))
+    depth = models.CharField(_("depth"), max_length=10, choices=Depth, default=Depth.STANDING)
+    verdict = models.CharField(_("verdict"), max_length=10, choices=Verification.Verdict)
+    # As in Verification, each with "instance": the name of the one it is about, or "" for the cluster. Those of pairs are in Verification.
+    findings = models.JSONField(_("findings"), default=list)
+    job_id = models.BigIntegerField(_("job"), null=True, help_text=_("Number of the job that looked."))
+    created_at = models.DateTimeField(_("looked at"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("verification run")
+        verbose_name_plural = _("verification runs")
+        ordering = ("-created_at",)
+        indexes = [models.Index(fields=("cluster", "-created_at"), name="verification_run_latest")]
+
+    def __str__(self) -> str:
+        return f"{self.cluster}: {self.get_verdict_display()}"
