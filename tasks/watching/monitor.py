@@ -167,7 +167,7 @@ class Rounds:
             logger.exception("The watcher of %s has failed; it begins anew with the next round", target.name)
             self._watchers.pop(target, None)
         finally:
-            await watcher.close()
+            watcher.close()
 
     # -- what was heard
 
