@@ -98,8 +98,9 @@ def monitor_watches() -> bool:
 # -- what is shown
 
 
-def cluster_list() -> list[ClusterShow]:
-    return [_cluster_shown(cluster) for cluster in _clusters()]
+def cluster_list(after: str = "", limit: int | None = None) -> list[ClusterShow]:
+    """By name, from the first one behind `after` on."""
+    return [_cluster_shown(cluster) for cluster in _clusters().filter(name__gt=_storable(after))[:limit]]
 
 
 def cluster_show(name: str) -> ClusterShow:
@@ -114,8 +115,9 @@ def cluster_slots(name: str) -> list[SlotShow]:
     return slots_of(cluster, rows, [pair for row in rows if (pair := _pair(row))])
 
 
-def server_list() -> list[ServerShow]:
-    return [_server_shown(server) for server in _servers()]
+def server_list(after: str = "", limit: int | None = None) -> list[ServerShow]:
+    """By name, from the first one behind `after` on."""
+    return [_server_shown(server) for server in _servers().filter(name__gt=_storable(after))[:limit]]
 
 
 def server_show(name: str) -> ServerShow:

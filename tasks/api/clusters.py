@@ -9,11 +9,11 @@ from clusters.forms import REQUEST_FORMS
 from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show, cluster_slots, instance_get
 from clusters.slots import SlotShow
 from tasks.api.auth import actor, needs
-from tasks.api.bodies import Body, body_of
+from tasks.api.bodies import After, Body, Limit, body_of
 from tasks.api.requests import PLAN_HASH, IdempotencyKey, requested
 from tasks.board import Act, BoardShown, board_show
 from tasks.services import job_preview
-from tasks.shown import JobShown
+from tasks.shown import PAGE_MAX, JobShown
 
 router = Router(tags=["clusters"])
 HERE = ("cluster", "instance")  # what the address names
@@ -40,9 +40,9 @@ class Plan(Body):
 
 
 @router.get("/clusters", auth=needs("clusters.view_cluster"), response=list[ClusterShow])
-def clusters(request: HttpRequest) -> Any:
-    """All clusters, with their instances."""
-    return cluster_list()
+def clusters(request: HttpRequest, after: After = "", limit: Limit = PAGE_MAX) -> Any:
+    """The clusters by name, with their instances; `after` the last name of a page gives the next page."""
+    return cluster_list(after, limit)
 
 
 @router.get("/clusters/{name}", auth=needs("clusters.view_cluster"), response=ClusterShow)
