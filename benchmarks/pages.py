@@ -29,7 +29,7 @@ def main() -> int:
     chosen = options.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pgreplica_admin.settings")
     os.environ.setdefault("PGREPLICA_LOG_LEVEL", "ERROR")
-    plugin._begin()
+    plugin.begin()
     try:
         return measure(chosen.clusters)
     finally:
