@@ -53,6 +53,7 @@ NAME_LIMIT: Final = 64
 #: Bytes and seconds beyond this cannot be.
 MOST: Final = 2**61
 SENDER_STATES: Final = frozenset({"startup", "catchup", "streaming", "backup", "stopping"})
+_WRITTEN: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
 SYNC_STATES: Final = frozenset({"", "async", "potential", "sync", "quorum"})
 
 
@@ -117,7 +118,7 @@ class Sampled(Row):
     def as_text(self) -> str:
         """What `from_text` reads back, and nothing else that the instance may have said."""
         lists = {"senders": [vars(sender) for sender in self.senders], "slots": [vars(slot) for slot in self.slots]}
-        return json.dumps({**vars(self), **lists}, separators=(",", ":"), allow_nan=False)
+        return _WRITTEN.encode({**vars(self), **lists})
 
     def _in_words(self) -> bool:
         """Counts fit into the columns that take them, and states are those that PostgreSQL knows."""

@@ -198,7 +198,7 @@ class InstanceSpec:
 
     @property
     def data_directory(self) -> str:
-        return self.adopted_data or f"{self.directory}/volumes/postgres/data"
+        return self.adopted_data or data_directory(self.base_directory, self.cluster, self.name)
 
     @property
     def log_directory(self) -> str:
@@ -251,6 +251,11 @@ class InstanceSpec:
     def clone_directory(self, job_id: int | str) -> str:
         """Where a base backup grows, beside the data directory: it is put into place by one rename."""
         return f"{self.data_directory}.clone-{job_id}"
+
+
+def data_directory(base_directory: str, cluster: str, name: str) -> str:
+    """Of an instance that the panel has made, on its server."""
+    return f"{base_directory.rstrip('/')}/{cluster}/{name}/volumes/postgres/data"
 
 
 def without(spec: InstanceSpec, name: str) -> InstanceSpec:

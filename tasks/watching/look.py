@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
+from typing import Final
 
 from clusters.postgres.sampling import Sampled
+
+#: Multiples of it, modulo 1, lie evenly however many there are.
+GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)

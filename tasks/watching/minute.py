@@ -24,9 +24,13 @@ class Minute:
 
     number: int
     points: dict[int, list[Point]] = field(default_factory=dict)  # by instance
+    disk: dict[int, int] = field(default_factory=dict)  # the least free bytes, by instance
 
     def add(self, instance_id: int, point: Point) -> None:
         self.points.setdefault(instance_id, []).append(point)
+
+    def add_disk(self, instance_id: int, free_bytes: int) -> None:
+        self.disk[instance_id] = min(free_bytes, self.disk.get(instance_id, free_bytes))
 
 
 @dataclass(frozen=True)

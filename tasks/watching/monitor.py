@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import islice
@@ -23,7 +22,8 @@ from psycopg_pool import PoolTimeout
 
 from tasks.schedule import verify_changed
 from tasks.watching import store
-from tasks.watching.look import Look, Target, following, wal_rate
+from tasks.watching.disk import DISK_SECONDS, Disks, Room
+from tasks.watching.look import GOLDEN, Look, Target, following, wal_rate
 from tasks.watching.minute import Minute, Point
 from tasks.watching.threads import Attempts, started
 from tasks.watching.watcher import Watcher
@@ -36,6 +36,7 @@ T = TypeVar("T")
 STORE_SECONDS: Final = 0.5
 #: How often those who are to be asked are read, and the lease is renewed, where the interval is longer.
 ROUND_SECONDS: Final = 20.0
+RATES_SECONDS: Final = 60.0
 HOUSEKEEPING_SECONDS: Final = 300.0
 #: How often it is tried to have a closer look at what has changed, and at how many instances in one go.
 VERIFY_SECONDS: Final = 1.0
@@ -44,21 +45,22 @@ VERIFIED_AT_ONCE: Final = 20
 MINUTES_KEPT: Final = 60
 #: For writing what is in memory when it is stopped; who stops it waits for 5 s (launcher.parts).
 LAST_SECONDS: Final = 3.0
-_GOLDEN: Final = (math.sqrt(5) - 1) / 2  # multiples of it, modulo 1, lie evenly however many there are
 
 
 class Rounds:
     """`run` until it is cancelled. `ready`: a file that is touched after each round, for those who look whether it lives."""
 
-    def __init__(self, interval: float = 5.0, ready: Path | None = None) -> None:
+    def __init__(self, interval: float = 5.0, ready: Path | None = None, disk_seconds: float = DISK_SECONDS) -> None:
         self.interval, self.ready = interval, ready
         self._lease_seconds = max(store.LEASE_SECONDS, 3 * interval)
         self._database = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._attempts = Attempts()
+        self._disks = Disks(self._attempts, self._hear_rooms, disk_seconds)
         self._watchers: dict[Target, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._latest: dict[int, dict[int, Look]] = {}  # by cluster and instance
         self._heard: dict[int, store.State] = {}  # what is to be stored, by instance
+        self._rooms: dict[int, Room] = {}  # the same of the disks
         self._changed: dict[int, datetime] = {}  # whose role is another one, and since when, until somebody looks closer
         self._minutes: list[Minute] = []
         self._ahead = 0.0  # of the database's clock before our monotonic one
@@ -80,7 +82,9 @@ class Rounds:
                     verifying.cancel()
                     await self._give_back(token)
                     self._end(list(self._watchers))
+                    self._disks.watch(set())
                     self._heard.clear()
+                    self._rooms.clear()
         finally:
             await asyncio.gather(*self._ending, return_exceptions=True)
             self._database.submit(lambda: connection.close())  # that thread's own
@@ -114,7 +118,7 @@ class Rounds:
             self._minutes = minutes + self._minutes  # what is written already is not written again
 
     async def _watch(self, token: int) -> None:
-        round_due, house_due = 0.0, 0.0
+        round_due, house_due, rates_due = 0.0, 0.0, 0.0
         while True:
             began = time.monotonic()
             with contextlib.suppress(_DatabaseSilent):  # said already; what was heard is kept until it answers again
@@ -122,6 +126,9 @@ class Rounds:
                     await self._round(token)
                     round_due = began + min(self.interval, ROUND_SECONDS)
                 await self._store(token)
+                if began >= rates_due:
+                    await self._in_database(store.rates_write, token)
+                    rates_due = began + RATES_SECONDS
                 if began >= house_due:
                     await self._in_database(store.hours_write, self.interval)
                     await self._in_database(store.prune)
@@ -143,6 +150,7 @@ class Rounds:
         for target in targets:
             if target not in self._watchers:
                 self._watchers[target] = asyncio.create_task(self._asking(target), name=f"watch {target.name}")
+        self._disks.watch({target.server_id for target in targets})
 
     def _end(self, targets: list[Target]) -> None:
         """In the background: nobody waits for a server that is gone."""
@@ -156,7 +164,7 @@ class Rounds:
 
     async def _asking(self, target: Target) -> None:
         watcher = Watcher(target, self._attempts, self.interval)
-        phase = target.cluster_id * _GOLDEN % 1.0 * self.interval
+        phase = target.cluster_id * GOLDEN % 1.0 * self.interval
         try:
             while True:
                 await asyncio.sleep(self.interval - (time.monotonic() - phase) % self.interval)
@@ -167,7 +175,7 @@ class Rounds:
             logger.exception("The watcher of %s has failed; it begins anew with the next round", target.name)
             self._watchers.pop(target, None)
         finally:
-            await watcher.close()
+            watcher.close()
 
     # -- what was heard
 
@@ -196,6 +204,11 @@ class Rounds:
         point = Point(round(moment % 60, 2), sampled is not None, follows.lag_bytes, follows.lag_seconds, rate, kept, connections)
         self._minute(int(moment // 60)).add(target.instance_id, point)
 
+    def _hear_rooms(self, rooms: Iterable[Room]) -> None:
+        for room in rooms:
+            self._rooms[room.instance_id] = room
+            self._minute(int((room.at + self._ahead) // 60)).add_disk(room.instance_id, room.free_bytes)
+
     def _minute(self, number: int) -> Minute:
         if not self._minutes or self._minutes[-1].number < number:
             self._minutes.append(Minute(number))
@@ -208,6 +221,12 @@ class Rounds:
             self._changed.update(await self._in_database(store.states_write, token, self._states(heard)))
         except _DatabaseSilent:
             self._heard = {**heard, **self._heard}  # what is newer counts
+            raise
+        rooms, self._rooms = self._rooms, {}
+        try:
+            await self._in_database(store.rooms_write, token, list(rooms.values()))
+        except _DatabaseSilent:
+            self._rooms = {**rooms, **self._rooms}
             raise
         while len(self._minutes) > 1:
             await self._in_database(store.minute_write, token, self._minutes[0])

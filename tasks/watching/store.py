@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from datetime import datetime
@@ -18,6 +19,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 
 from clusters.models import Instance, Monitor
 from clusters.models.cluster import Lifecycle
+from tasks.watching.disk import Room
 from tasks.watching.look import Target
 from tasks.watching.minute import Minute, Point, summary
 
@@ -174,6 +176,44 @@ def _states_written(token: int, states: Sequence[State]) -> dict[int, datetime]:
     return {pk: since for pk, role, missed, since in shown if missed == 2 or (missed == 0 and before.get(pk) != role)}
 
 
+def rooms_write(token: int, rooms: Sequence[Room]) -> None:
+    """Of those that have a state: that comes a few seconds after they are asked first. Raises: LeaseLost."""
+    if not rooms:
+        return
+    now = time.monotonic()
+    rows = [(room.instance_id, now - room.at, room.free_bytes, room.total_bytes) for room in rooms]
+    with transaction.atomic(), connection.cursor() as cursor:
+        _held(cursor, token)
+        cursor.execute(_WRITE_ROOMS, [list(column) for column in zip(*rows, strict=True)])
+
+
+_WRITE_ROOMS: Final = """
+UPDATE clusters_instancestate AS state
+SET disk_free_bytes = said.free, disk_total_bytes = said.total, disk_at = now() - make_interval(secs => said.age)
+FROM unnest(%s::bigint[], %s::float8[], %s::bigint[], %s::bigint[]) AS said (instance_id, age, free, total)
+WHERE state.instance_id = said.instance_id"""
+
+
+def rates_write(token: int) -> None:
+    """How fast WAL has come in the last quarter of an hour, and the disk has filled in the last hour. Raises: LeaseLost."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        _held(cursor, token)
+        cursor.execute(_WRITE_RATES)
+
+
+#: The line that fits the minutes best: one that stands out moves it less than if it were the first or the last of two.
+_WRITE_RATES: Final = """
+UPDATE clusters_instancestate AS state SET wal_rate_mean = known.wal, disk_rate = known.disk
+FROM (SELECT each.instance_id, avg(kept.wal_rate) FILTER (WHERE at >= now() - interval '15 minutes') AS wal,
+             CASE WHEN max(at) FILTER (WHERE kept.disk_free_bytes IS NOT NULL)
+                       - min(at) FILTER (WHERE kept.disk_free_bytes IS NOT NULL) >= interval '5 minutes'
+                  THEN -regr_slope(kept.disk_free_bytes, extract(epoch FROM at - now())) END AS disk
+      FROM clusters_instancestate AS each
+      LEFT JOIN clusters_sample AS kept ON kept.instance_id = each.instance_id AND seconds = 60 AND at >= now() - interval '1 hour'
+      GROUP BY each.instance_id) AS known
+WHERE state.instance_id = known.instance_id AND (state.wal_rate_mean, state.disk_rate) IS DISTINCT FROM (known.wal, known.disk)"""
+
+
 # -- the past
 
 _LISTS: Final = ("offset", "lag_bytes", "lag_seconds", "wal_rate", "retained_bytes")
@@ -189,7 +229,7 @@ def minute_write(token: int, minute: Minute) -> None:
             _held(cursor, token)
             cursor.execute(_INSERT_FINE, [list(column) for column in zip(*fine, strict=True)])
             new = {row[0] for row in cursor.fetchall()}
-            rows = [[pk, minute.number, *astuple(summary(of))] for pk, of in part if pk in new]
+            rows = [[pk, minute.number, *astuple(summary(of)), minute.disk.get(pk)] for pk, of in part if pk in new]
             if rows:
                 cursor.execute(_INSERT_MINUTES, [list(column) for column in zip(*rows, strict=True)])
 
@@ -213,17 +253,19 @@ WHERE NOT fine.offsets && excluded.offsets
 RETURNING instance_id"""
 _INSERT_MINUTES: Final = """
 INSERT INTO clusters_sample AS kept
-    (instance_id, seconds, at, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections)
-SELECT instance_id, 60, to_timestamp(minute * 60), looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections
-FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::int[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::int[])
-     AS said (instance_id, minute, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections)
+    (instance_id, seconds, at, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections, disk_free_bytes)
+SELECT instance_id, 60, to_timestamp(minute * 60), looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections, disk
+FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::int[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::int[],
+            %s::bigint[])
+     AS said (instance_id, minute, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections, disk)
 ON CONFLICT (instance_id, seconds, at) DO UPDATE SET
     looks = kept.looks + excluded.looks, answers = kept.answers + excluded.answers,
     lag_bytes = greatest(kept.lag_bytes, excluded.lag_bytes), lag_seconds = greatest(kept.lag_seconds, excluded.lag_seconds),
     wal_rate = coalesce((kept.wal_rate * kept.answers + excluded.wal_rate * excluded.answers) / nullif(kept.answers + excluded.answers, 0),
                         kept.wal_rate, excluded.wal_rate),
     retained_bytes = greatest(kept.retained_bytes, excluded.retained_bytes),
-    connections = greatest(kept.connections, excluded.connections)"""
+    connections = greatest(kept.connections, excluded.connections),
+    disk_free_bytes = least(kept.disk_free_bytes, excluded.disk_free_bytes)"""
 
 
 def hours_write(interval: float = 5.0) -> int:
@@ -232,9 +274,10 @@ def hours_write(interval: float = 5.0) -> int:
         cursor.execute(
             """
             INSERT INTO clusters_sample
-                (instance_id, seconds, at, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections)
+                (instance_id, seconds, at, looks, answers, lag_bytes, lag_seconds, wal_rate, retained_bytes, connections,
+                 disk_free_bytes)
             SELECT instance_id, 3600, date_trunc('hour', at), sum(looks), sum(answers), max(lag_bytes), max(lag_seconds),
-                   avg(wal_rate), max(retained_bytes), max(connections)
+                   avg(wal_rate), max(retained_bytes), max(connections), min(disk_free_bytes)
             FROM clusters_sample
             WHERE seconds = 60 AND at < date_trunc('hour', now() - make_interval(secs => %s))
               AND at >= date_trunc('hour', now()) - interval '2 days'

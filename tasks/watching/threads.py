@@ -46,8 +46,12 @@ class Attempts:
 
     async def door(self, instance_id: int) -> Door:
         """Raises: what `door_of` raises."""
+        return await self.rows(door_of, instance_id)
+
+    async def rows(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `act` finds in the panel's database. Raises: what `act` raises."""
         async with self._doors:
-            return await asyncio.wrap_future(started(door_of, instance_id))
+            return await asyncio.wrap_future(started(act, *args, **kwargs))
 
     async def way(self, server_id: int, door: Door) -> Way:
         """Raises: what `way_through` raises."""

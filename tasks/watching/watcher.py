@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from django.db import DatabaseError
-from psycopg import waiting
 from psycopg_pool import PoolTimeout
 
 from clusters.hosts.errors import HostError, inert
@@ -21,6 +19,7 @@ from clusters.postgres.sampling import SAMPLE, Sampled
 from clusters.postgres.statements import SAFE_PATH
 from tasks.watching.look import Look, Target
 from tasks.watching.reach import Door, Way
+from tasks.watching.session import Session
 from tasks.watching.threads import Attempts, way_closed
 
 logger = logging.getLogger(__name__)
@@ -32,22 +31,12 @@ CONNECT_SECONDS: Final = 5.0
 LONGEST_PAUSE: Final = 15.0
 
 
-class _Session(psycopg.AsyncConnection):
-    async def wait(self, gen: Any, interval: float = ANSWER_SECONDS, timeout: float | None = None) -> Any:
-        """Who is cancelled goes at once: psycopg would first ask the server, which does not answer, to cancel the question."""
-        try:
-            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
-        except asyncio.CancelledError:
-            self.pgconn.finish()
-            raise
-
-
 class Watcher:
     def __init__(self, target: Target, attempts: Attempts, interval: float) -> None:
         self.target = target
         self._attempts, self._interval = attempts, interval
         self._way: Way | None = None
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._pause, self._not_before = 0.0, 0.0
 
     async def look(self) -> Look | None:
@@ -59,9 +48,7 @@ class Watcher:
                 door = await self._attempts.door(self.target.instance_id)
                 async with asyncio.timeout(CONNECT_SECONDS):
                     self._session = await self._connected(door)
-            async with asyncio.timeout(ANSWER_SECONDS):
-                said = await self._asked(self._session)
-            look = self._read(said)
+            look = self._read(await self._session.answer(ANSWER_SECONDS))
         except (DatabaseError, PoolTimeout):  # the panel's own: nothing is known of the instance
             return None
         except (psycopg.Error, HostError, Unreadable, OSError, TimeoutError, Instance.DoesNotExist) as error:
@@ -73,7 +60,7 @@ class Watcher:
         return look
 
     async def _failed(self, error: str) -> Look:
-        await self.close()
+        self.close()
         self._not_before = time.monotonic() + self._pause - self._interval / 2
         self._pause = min(max(2 * self._pause, self._interval), LONGEST_PAUSE)
         return Look(self.target, error=error)
@@ -85,19 +72,20 @@ class Watcher:
             return Look(self.target, error=f"another cluster answers there, with the system identifier {inert(sampled.system_identifier)}")
         return Look(self.target, sampled)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Safe to repeat."""
         session, self._session = self._session, None
         way, self._way = self._way, None
         if session is not None:
-            with contextlib.suppress(psycopg.Error):
-                await session.close()
+            session.close()
         if way is not None:
             way_closed(way)
 
-    async def _connected(self, door: Door) -> _Session:
+    async def _connected(self, door: Door) -> Session:
         self._way = await self._attempts.way(self.target.server_id, door)
-        return await _Session.connect(
+        return await Session.opened(
+            SAMPLE,
+            ANSWER_SECONDS,
             host=self._way.host,
             port=self._way.port,
             user=door.role,
@@ -108,14 +96,7 @@ class Watcher:
             options=f"-c statement_timeout={int(ANSWER_SECONDS * 1000)} {SAFE_PATH}",
             connect_timeout=int(CONNECT_SECONDS),
             tcp_user_timeout=int(CONNECT_SECONDS * 1000),
-            autocommit=True,
         )
-
-    async def _asked(self, session: _Session) -> str:
-        cursor = await session.execute(SAMPLE, prepare=True)
-        row = await cursor.fetchone()
-        said = row[0] if row else ""
-        return said.decode(errors="replace") if isinstance(said, bytes) else str(said)  # bytes: a database in SQL_ASCII
 
 
 def _said(error: Exception) -> str:

@@ -38,8 +38,13 @@ def age(name: str) -> float:
 def test_what_is_true_is_on_record_within_two_intervals(stage: Stage) -> None:
     stage.create()
     stage.standby(name="node2")
-    with watching(Rounds(INTERVAL)):
+    with watching(Rounds(INTERVAL, disk_seconds=INTERVAL)):
         wait_until(lambda: age("node1") < SOON and age("node2") < SOON, "both have answered", 20)
+        wait_until(lambda: all((found := state(name)) and found.disk_at for name in ("node1", "node2")), "their disks are known", SOON)
+        disk, real = state("node2"), psutil.disk_usage(str(stage.base))
+        assert disk is not None
+        assert disk.disk_free_bytes == pytest.approx(real.free, rel=0.2)
+        assert disk.disk_total_bytes == pytest.approx(real.total, rel=0.01)
         wait_until(lambda: (found := state("node2")) is not None and found.lag_bytes == 0, "it is known that nothing lags", SOON)
         primary, standby = state("node1"), state("node2")
         assert primary is not None

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from django.db import OperationalError
@@ -19,12 +20,15 @@ from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from clusters.hosts.errors import HostError
+from clusters.hosts.machine import Disk
 from clusters.models import FineSample, Instance, InstanceState, Sample
 from clusters.postgres.facts import Unreadable
+from clusters.postgres.layout import Layout
 from clusters.postgres.sampling import Sampled, Sender, SlotUse
 from clusters.secrets import Secret
 from tasks.members import members_of
 from tasks.watching import store
+from tasks.watching.disk import Disks, Room, Where, places_of
 from tasks.watching.look import Following, Look, Target, following, wal_rate
 from tasks.watching.minute import Minute, Point
 from tasks.watching.reach import Door, Way
@@ -214,6 +218,65 @@ def it_takes_no_answer_of_another_cluster() -> None:
     assert (look.role, look.error) == ("unreachable", "another cluster answers there, with the system identifier 7")
     same = Watcher(replace(target("node1"), system_identifier="7"), Attempts(), 5.0)
     assert same._read(PRIMARY.as_text()).sampled == PRIMARY
+
+
+class Machine:
+    """Only its disks: each path that names a number has that room; it hangs until it may go on."""
+
+    def __init__(self, free: threading.Event | None = None) -> None:
+        self.free = free
+
+    def disks(self, paths: list[str]) -> list[Disk]:
+        if self.free is not None:
+            assert self.free.wait(10)
+            raise HostError("it does not answer")
+        return [Disk(path, "/", 1000, int(path.rpartition("/")[2])) for path in paths]
+
+
+def it_asks_each_server_for_its_disks_and_a_hung_one_costs_only_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on, asked_of, heard = threading.Event(), list[int](), dict[int, int]()
+
+    def places(server: int) -> list[Where]:
+        asked_of.append(server)
+        if server == 3:
+            raise OperationalError("the panel's database is gone")
+        machine = cast("Any", Machine(go_on if server == 1 else None))
+        return [Where(machine, {10 * server: "/srv/7", 10 * server + 1: "/srv/7"}), Where(machine, {10 * server + 2: "/srv/8"})]
+
+    monkeypatch.setattr("tasks.watching.disk.places_of", places)
+
+    async def run() -> None:
+        disks = Disks(Attempts(), lambda rooms: heard.update({room.instance_id: room.free_bytes for room in rooms}), every=0.02)
+        disks.watch({1, 2, 3})
+        async with asyncio.timeout(10):
+            while asked_of.count(2) < 4:
+                await asyncio.sleep(0.01)
+            assert asked_of.count(1) == 1  # nobody asks again as long as the first question hangs
+            go_on.set()
+            while asked_of.count(1) < 3:
+                await asyncio.sleep(0.01)
+        disks.watch(set())
+
+    asyncio.run(run())
+    assert heard == {20: 7, 21: 7, 22: 8}
+    assert asked_of.count(3) > 1
+    assert [record.message for record in caplog.records] == ["The disks of server 1 could not be looked at: it does not answer"]
+
+
+def it_knows_where_the_data_lies(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.watching.disk.connection", Mock())  # which a test may not close
+    made = InstanceFactory(server__base_directory="/srv/pg/", server__connection="local")
+    place = {field.name: "" for field in fields(Layout)} | {"port": 5432, "hba_mounted": False, "data_directory": "/data"}
+    bare = InstanceFactory(server=made.server, layout={**place, "way": "process", "user": "postgres:postgres", "data_source": "/data"})
+    boxed = InstanceFactory(server=made.server, layout={**place, "way": "container", "user": "999", "data_source": "/volumes/data"})
+    InstanceFactory(server=made.server, layout={**place, "way": "container", "user": "999"})  # its container alone has it
+    InstanceFactory()
+    own, other = sorted(places_of(made.server_id), key=lambda place: cast("Any", place.machine).run_as)
+    assert own.paths == {made.pk: f"/srv/pg/{made.cluster.name}/{made.name}/volumes/postgres/data", boxed.pk: "/volumes/data"}
+    assert (cast("Any", other.machine).run_as, other.paths) == ("postgres", {bare.pk: "/data"})
+    assert places_of(InstanceFactory().server_id)
 
 
 # -- rows
@@ -416,6 +479,53 @@ def it_makes_hours_of_minutes_once(instance: Instance) -> None:
     first, second = Sample.objects.filter(seconds=3600).order_by("at")
     assert (first.at, first.looks, first.answers, first.lag_bytes, first.wal_rate) == (hour, 720, 660, 59, 29.5)
     assert (second.lag_bytes, second.lag_seconds) == (119, None)
+
+
+def it_keeps_the_least_room_of_a_minute_and_of_an_hour(instance: Instance) -> None:
+    mine, hour = token(), timezone.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=3)
+    first = int(hour.timestamp()) // 60
+    for number, looks in enumerate([(900, 700), (800,), ()]):
+        minute = Minute(first + number, {instance.pk: [Point(1.0, True)]})
+        for free in looks:
+            minute.add_disk(instance.pk, free)
+        store.minute_write(mine, minute)
+    again = Minute(first, {instance.pk: [Point(40.0, True)]}, {instance.pk: 950})  # the same minute's other half, by another monitor
+    store.minute_write(mine, again)
+    assert list(Sample.objects.order_by("at").values_list("disk_free_bytes", flat=True)) == [700, 800, None]
+    store.hours_write()
+    assert Sample.objects.get(seconds=3600).disk_free_bytes == 700
+
+
+def it_tells_how_fast_wal_comes_and_the_disk_fills(instance: Instance) -> None:
+    mine, others, now = token(), [InstanceFactory(observed_at=LONG_AGO) for _number in range(3)], timezone.now()
+    store.states_write(mine, [said(row) for row in (instance, *others)])
+    steady, short, _never, gone = instance, *others
+    rows = [(steady, back, 10**9 + 6000 * back, 100.0 if back < 16 else 900.0) for back in range(1, 50)]
+    rows += [(short, back, 10**9 + 6000 * back, None) for back in range(3)] + [(gone, back, 10**9 + back, 1.0) for back in (61, 90)]
+    for row, back, free, rate in rows:
+        at = now - dt.timedelta(minutes=back)
+        Sample.objects.create(instance=row, at=at, seconds=60, looks=1, answers=1, wal_rate=rate, disk_free_bytes=free)
+    InstanceState.objects.filter(instance=gone).update(disk_rate=5.0, wal_rate_mean=5.0)  # of an hour that is over
+    store.rates_write(mine)
+    found = {state.instance_id: (state.wal_rate_mean, state.disk_rate) for state in InstanceState.objects.all()}
+    assert found.pop(steady.pk) == (100.0, pytest.approx(100.0))
+    assert set(found.values()) == {(None, None)}  # three minutes are too few to tell
+
+
+def it_writes_what_room_there_is(instance: Instance) -> None:
+    mine, other = token(), InstanceFactory()
+    store.states_write(mine, [said(instance)])
+    store.rooms_write(mine, [Room(pk, time.monotonic() - 3, 7, 9) for pk in (instance.pk, other.pk, 0)])  # one without a state, one gone
+    state = InstanceState.objects.get()
+    assert (state.disk_free_bytes, state.disk_total_bytes) == (7, 9)
+    assert state.disk_at is not None
+    assert 2 < (timezone.now() - state.disk_at).total_seconds() < 60
+    store.lease_give_back(mine)
+    token()
+    with pytest.raises(store.LeaseLost):
+        store.rooms_write(mine, [Room(instance.pk, 0.0, 1, 1)])
+    with pytest.raises(store.LeaseLost):
+        store.rates_write(mine)
 
 
 def it_prunes_what_is_too_old(instance: Instance) -> None:
