@@ -92,7 +92,12 @@ def server_get(name: str) -> Server:
 
 def monitor_watches() -> bool:
     """Whether a monitor holds the lease: what it wrote of the instances is of now."""
-    return Monitor.objects.filter(lease_until__gt=Now()).exists()
+    return monitor_interval() is not None
+
+
+def monitor_interval() -> float | None:
+    """Seconds between two questions to an instance; None where no monitor watches."""
+    return Monitor.objects.filter(lease_until__gt=Now()).values_list("interval", flat=True).first()
 
 
 # -- what is shown
