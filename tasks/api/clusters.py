@@ -20,7 +20,8 @@ HERE = ("cluster", "instance")  # what the address names
 
 NewCluster = body_of("NewCluster", REQUEST_FORMS["create_cluster"], **PLAN_HASH)
 NewStandby = body_of("NewStandby", REQUEST_FORMS["add_standby"], without=("cluster",), **PLAN_HASH)
-Reason = body_of("Reason", REQUEST_FORMS["verify"], without=HERE, **PLAN_HASH)
+NewVerify = body_of("NewVerify", REQUEST_FORMS["verify"], without=HERE, **PLAN_HASH)
+Reason = body_of("Reason", REQUEST_FORMS["start_instance"], without=HERE, **PLAN_HASH)
 Confirmed = body_of("Confirmed", REQUEST_FORMS["stop_instance"], without=HERE, **PLAN_HASH)
 NewSync = body_of("NewSync", REQUEST_FORMS["set_sync"], without=HERE, **PLAN_HASH)
 NewSlot = body_of("NewSlot", REQUEST_FORMS["create_slot"], without=HERE, **PLAN_HASH)
@@ -93,7 +94,7 @@ def remove_standby(
 
 
 @router.post("/clusters/{name}/verify", auth=needs("tasks.run_verify"), response={202: JobShown})
-def verify(request: HttpRequest, response: HttpResponse, name: str, body: Reason, key: IdempotencyKey = None) -> Any:  # type: ignore[valid-type]
+def verify(request: HttpRequest, response: HttpResponse, name: str, body: NewVerify, key: IdempotencyKey = None) -> Any:  # type: ignore[valid-type]
     """Look at every pair of the cluster now."""
     return requested(request, response, "verify", body, key, cluster=cluster_get(name))
 

@@ -49,11 +49,16 @@ class Command(PromotionVerbs, CopyVerbs, AdoptionVerbs):
         self.promotion_verbs(parsers)
         self.copy_verbs(parsers)
         self.adoption_verbs(parsers)
-        self.asks(self.verb(parsers, "verify", "Look at every pair now.")).add_argument("name")
+        self._verify(self.asks(self.verb(parsers, "verify", "Look at every pair now.")))
         self._sync_and_slots(parsers)
         self.asks(self.verb(parsers, "remove", "Give up a cluster; its data goes to quarantine."), confirm=True).add_argument("name")
         self._connect(self.verb(parsers, "dsn", "Print a connection string.")).add_argument("--with-password", action="store_true")
         self._connect(self.verb(parsers, "psql", "Open psql; what follows -- is for psql.")).takes_rest = True
+
+    def _verify(self, parser: Any) -> None:
+        parser.add_argument("name")
+        parser.add_argument("--depth", help="standing, deep (else) or content")
+        parser.add_argument("--table", action="append", default=[], metavar="SCHEMA.TABLE", help="for content; may be given several times")
 
     def _sync_and_slots(self, parsers: Any) -> None:
         parser = self.asks(self.verb(parsers, "set-sync", "Change whom commits wait for."), confirm=True)
@@ -135,7 +140,7 @@ class Command(PromotionVerbs, CopyVerbs, AdoptionVerbs):
     verb_start = verb_stop = verb_restart = verb_remove_standby
 
     def verb_verify(self, options: dict[str, Any]) -> None:
-        self.request(options, "verify", {"cluster": options["name"]})
+        self.request(options, "verify", {"cluster": options["name"], "depth": options["depth"], "tables": options["table"]})
 
     def verb_set_sync(self, options: dict[str, Any]) -> None:
         data = {"cluster": options["name"], "mode": options["mode"], "count": options["count"]}
