@@ -48,7 +48,7 @@ def verify_cluster(cluster_id: int, depth: str, tables: Sequence[str] = ()) -> l
 
 def verify_late() -> list[Job]:
     """Ask for what the knocks have not led to, the one that waits longest first."""
-    now, runs, jobs = timezone.now(), _last_runs(), []
+    now, runs, jobs = timezone.now(), last_runs(), []
     late = [(_due(schedule, runs), schedule) for schedule in schedules_enabled() if schedule.cluster_id in runs]
     late = [(due, each) for due, each in late if now - due > CAUGHT_UP_AFTER[each.planned.depth]]
     for _due_at, schedule in sorted(late, key=lambda item: item[0]):
@@ -70,13 +70,13 @@ def overdue() -> dict[int, datetime]:
 
     Where none has run yet: since when it should have. Two queries, whatever the number of clusters.
     """
-    return _overdue(schedules_enabled(), _last_runs())
+    return _overdue(schedules_enabled(), last_runs())
 
 
 def is_overdue(cluster: Cluster) -> bool:
     """The same for one cluster."""
     schedules = [each for each in schedules_of([cluster.pk]).get(cluster.pk, {}).values() if each.planned.enabled]
-    return cluster.pk in _overdue(schedules, _last_runs(pk=cluster.pk))
+    return cluster.pk in _overdue(schedules, last_runs(pk=cluster.pk))
 
 
 def _overdue(schedules: Iterable[Schedule], runs: Mapping[int, Mapping[str, datetime | None]]) -> dict[int, datetime]:
@@ -96,7 +96,7 @@ def _due(schedule: Schedule, runs: Mapping[int, Mapping[str, datetime | None]]) 
     return max(last or schedule.since, schedule.since) + schedule.planned.period
 
 
-def _last_runs(**of: int) -> dict[int, dict[str, datetime | None]]:
+def last_runs(**of: object) -> dict[int, dict[str, datetime | None]]:
     """Of each ready cluster: when it was last verified at least as deep as each depth."""
     mine = VerificationRun.objects.filter(cluster=OuterRef("pk")).order_by("-created_at").values("created_at")
     last = {depth: Subquery(mine.filter(depth=depth)[:1]) for depth in DEPTHS}

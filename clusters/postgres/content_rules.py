@@ -167,9 +167,7 @@ def content_differs(primary: str, standby: str, range_: Range, places: Sequence[
     return obstacle(
         "content_differs",
         "blocks",
-        _(
-            "%(standby)s holds other rows than %(primary)s: %(count)s rows of %(table)s in blocks %(first)s to %(last)s, at ctid %(value)s."
-        ),
+        _("%(standby)s holds other rows than %(primary)s: %(count)s rows of %(table)s in blocks %(first)s to %(last)s, at ctid %(value)s."),
         _("Do not promote or clone it. Read these rows on both sides by ctid to see which are right, keep a copy, then add it anew."),
         value=", ".join(places[:NAMED]) + (", …" if len(places) > NAMED else ""),
         count=len(places),

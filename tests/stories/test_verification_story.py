@@ -127,7 +127,8 @@ def test_each_depth_finds_what_it_looks_for(stage: Stage) -> None:
     _job, run = looked(stage, "deep")
     assert {row["name"] for row in run.findings} >= {"replay_paused"}, "a parameter too low pauses replay"
     latest = cluster.instances.get(name="node2").pair.verifications.first()
-    assert latest and "parameters_lower" in {row["name"] for row in latest.findings}
+    assert latest is not None
+    assert "parameters_lower" in {row["name"] for row in latest.findings}
     node2.refresh_from_db()
     assert node2.promotable_since is None
     assert "node2" in node2.not_promotable
