@@ -1,7 +1,21 @@
 from django.urls import path
 
 from tasks import stream
-from tasks.views import adoption, audit, board, charts, clusters, durations, fleet, jobs, registering, requests, servers
+from tasks.views import (
+    adoption,
+    audit,
+    board,
+    charts,
+    clusters,
+    durations,
+    fleet,
+    history,
+    jobs,
+    registering,
+    requests,
+    schedules,
+    servers,
+)  # fmt: skip
 
 urlpatterns = [
     path("", fleet.home, name="home"),
@@ -9,11 +23,14 @@ urlpatterns = [
     path("clusters/<str:name>/", clusters.cluster_page, name="cluster-page"),
     path("clusters/<str:name>/board/", board.board_page, name="cluster-board"),
     path("clusters/<str:name>/charts/", charts.charts_page, name="cluster-charts"),
+    path("clusters/<str:name>/schedules/", schedules.cluster_schedules_page, name="cluster-schedules"),
+    path("clusters/<str:name>/verifications/", history.history_page, name="cluster-history"),
     path("clusters/<str:name>/<slug:act>/", requests.cluster_request, name="cluster-request"),
     path("clusters/<str:name>/<str:instance>/<slug:act>/", requests.instance_request, name="instance-request"),
     path("adopt/", adoption.adopt_page, name="adopt"),
     path("adopt/<int:job_id>/", adoption.adoption_page, name="adoption-report"),
     path("adopt/<int:job_id>/<str:system_identifier>/", requests.adopt_request, name="adopt-request"),
+    path("schedules/", schedules.schedules_page, name="schedules"),
     path("servers/register/", registering.server_register_page, name="server-register"),
     path("servers/<str:name>/", servers.server_page, name="server-page"),
     path("servers/<str:name>/change/", registering.server_change_page, name="server-change"),

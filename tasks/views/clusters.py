@@ -20,7 +20,8 @@ from tasks.kinds import ACTIVE, KINDS
 from tasks.members import Members, members_of
 from tasks.models import Job
 from tasks.promise import promise_of
-from tasks.standing import difference, facts_of, position, remarks, slot_words
+from tasks.schedule import is_overdue
+from tasks.standing import difference, facts_of, position, proof_of, remarks, slot_words
 from tasks.topology import fresh_for, narrow, tree, wide
 from tasks.verdicts import VERDICTS, clusters_ranked
 from tasks.views.acts import busy_reason, cluster_acts, followers_of, instance_acts, request_url
@@ -64,6 +65,7 @@ def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
         writable=writable(members),
         declared=next((row for row in members.instances if row.role == Instance.Role.PRIMARY), None),
         appointments=appointments(request, cluster),
+        overdue=is_overdue(cluster),
     )
 
 
@@ -95,6 +97,7 @@ def instance_rows(request: HttpRequest, cluster: Cluster, members: Members, hold
             "instance": instance,
             "pair": by_standby.get(instance.pk),
             "difference": difference(instance),
+            "proof": None if cluster.adopted_at else proof_of(instance),
             "facts": facts_of(instance),
             "position": position(instance),
             "acts": (acts := instance_acts(request.user, instance, followers.get(instance.pk, []), holder)),
