@@ -15,7 +15,7 @@ from tasks.views import (
     requests,
     schedules,
     servers,
-)  # fmt: skip
+)
 
 urlpatterns = [
     path("", fleet.home, name="home"),

@@ -142,6 +142,7 @@ def it_gives_a_viewer_no_button_that_works(get: Get, orders: Cluster) -> None:
     assert [link for link in sorted(links(page)) if re.match(r"/clusters/orders/.+", link)] == [
         "/clusters/orders/board/",
         "/clusters/orders/charts/",
+        "/clusters/orders/verifications/",
     ]
     assert '<form method="post" action="/clusters/' not in page
     assert "tasks.run_add_standby" in text_of(page)
