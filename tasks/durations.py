@@ -126,14 +126,14 @@ def over_time(after: int, kind: str) -> OverTime | None:
     return OverTime(picture, table[::-1], words % {"most": duration(highest), "last": duration(last)})
 
 
-def strip_of(after: int, kind: str) -> tuple[list[Dot], list[tuple[float, str]]]:
-    """The last jobs of a kind that have ended, the oldest first, and the ticks of the axis: (percent from below, words)."""
+def strip_of(after: int, kind: str) -> tuple[list[Dot], Plot]:
+    """The last jobs of a kind that have ended, the oldest first, and the axis they stand on."""
     rows = Job.objects.filter(pk__gt=after, kind=kind, finished_at__isnull=False, started_at__isnull=False)
     jobs = list(rows.only("status", "kind", "cluster_name", "started_at", "finished_at").order_by("-pk")[:SHOWN])[::-1]
     seconds = [_seconds(job.started_at, job.finished_at) for job in jobs]
     axis = ticks(max(seconds, default=0.0), "seconds")
     dots = [_dot(job, took, number, len(jobs), axis[-1]) for number, (job, took) in enumerate(zip(jobs, seconds, strict=True))]
-    return dots, [(round(100 * tick / axis[-1], 2), duration(tick)) for tick in axis]
+    return dots, plot([], axis, duration, count=SHOWN)
 
 
 def _dot(job: Job, took: float, number: int, count: int, top: float) -> Dot:

@@ -7,7 +7,6 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from tasks.durations import COUNTED, counted_after, kinds_times, label_of, over_time, strip_of
-from tasks.pictures.chart import HEIGHT
 from tasks.views.frame import page, render
 
 
@@ -18,7 +17,7 @@ def durations_page(request: HttpRequest) -> HttpResponseBase:
     names = [row.kind for row in kinds]
     asked = request.GET.get("kind", "")
     kind = asked if asked in names else next(iter(names), "")
-    dots, axis = strip_of(after, kind) if kind else ([], [])
+    dots, strip = strip_of(after, kind) if kind else ([], None)
     return render(
         request,
         "tasks/durations.html",
@@ -29,7 +28,6 @@ def durations_page(request: HttpRequest) -> HttpResponseBase:
         label=label_of(kind),
         times=over_time(after, kind) if kind else None,
         dots=dots,
-        axis=axis,
-        height=HEIGHT,
+        strip=strip,
         counted=COUNTED,
     )

@@ -110,7 +110,8 @@ def it_cuts_long_names_in_the_middle() -> None:
 def it_greys_what_is_not_of_now_and_says_how_old_it_is() -> None:
     ago = timezone.now() - dt.timedelta(minutes=5)
     old, new = instance(5, "node5", observed_at=ago), instance(6, "node6")
-    places = tree([A, old, new], [pair(A, old, observed_at=ago), pair(A, new)])
+    first = instance(1, "node1", "primary")
+    places = tree([first, old, new], [pair(first, old, observed_at=ago), pair(first, new)])
     for layout in (wide, narrow):
         picture = layout(places, dt.timedelta(minutes=1))
         assert {(box.name, box.tone, box.age) for box in picture.boxes} == {
