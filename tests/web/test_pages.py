@@ -10,6 +10,8 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from playwright.sync_api import Page, expect
 
 from clusters.models import Discovery
+from clusters.schedules import schedules_make
+from clusters.services import instance_record_promotable, verification_run_record
 from tasks.kinds import Status
 from tests.factories import EventFactory, InstanceFactory, JobFactory, PairFactory, StepFactory, VerificationFactory, cluster_with_standbys
 from tests.rounds import rounds
@@ -35,6 +37,11 @@ def world() -> list[str]:
         "cure": "Look at its log.",
     }
     verification = VerificationFactory(pair=pair, verdict="failed", findings=[finding])
+    schedules_make(cluster)
+    deep = {**finding, "severity": "warns", "instance": LONG}
+    verification_run_record(cluster, depth="deep", verdict="warning", findings=[deep], job_id=40)
+    instance_record_promotable(third, "x" * 90)
+    instance_record_promotable(cluster.instances.get(name="orders-2"), "")
     cluster_with_standbys("billing")
     running = JobFactory(kind="add_standby", status=Status.RUNNING, cluster=cluster, instance=third, reason="Because " + "y" * 80)
     StepFactory(job=running, position=1, title="Look around", status="done", sentence="/srv/" + "z" * 120)
@@ -53,6 +60,7 @@ def world() -> list[str]:
     return [
         "/admin/", "/admin/?verdict=ok", "/clusters/orders/", "/clusters/create/", "/clusters/billing/add-standby/",
         "/clusters/orders/board/", "/clusters/orders/board/?act=failover",
+        "/clusters/orders/verifications/", "/clusters/orders/schedules/", "/clusters/orders/verify/", "/schedules/",
         "/clusters/billing/billing-2/stop/", "/clusters/orders/orders-2/stop/", f"/jobs/{running.pk}/", f"/jobs/{refused.pk}/",
         "/adopt/", "/adopt/41/", f"/jobs/{running.pk}/?view=plan", f"/servers/{server}/", "/admin/tasks/job/", "/admin/clusters/server/",
         "/admin/clusters/verification/",
