@@ -12,6 +12,8 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from clusters.models import Discovery
+from clusters.schedules import schedules_make
+from clusters.services import instance_record_promotable, verification_run_record
 from tasks.kinds import Status
 from tests.factories import (
     AuditFactory,
@@ -47,6 +49,11 @@ def world() -> list[str]:
         "cure": "Look at its log.",
     }
     verification = VerificationFactory(pair=pair, verdict="failed", findings=[finding])
+    schedules_make(cluster)
+    deep = {**finding, "severity": "warns", "instance": LONG}
+    verification_run_record(cluster, depth="deep", verdict="warning", findings=[deep], job_id=40)
+    instance_record_promotable(third, "x" * 90)
+    instance_record_promotable(cluster.instances.get(name="orders-2"), "")
     cluster_with_standbys("billing")
     keep([cluster], count=60)
     keep([cluster], seconds=3600, count=100)
@@ -73,6 +80,7 @@ def world() -> list[str]:
         "/admin/", "/admin/?verdict=ok", "/clusters/orders/", "/clusters/create/", "/clusters/billing/add-standby/",
         "/clusters/orders/board/", "/clusters/orders/board/?act=failover",
         "/clusters/orders/charts/?range=24h", "/jobs/durations/", f"/jobs/{done.pk}/",
+        "/clusters/orders/verifications/", "/clusters/orders/schedules/", "/clusters/orders/verify/", "/schedules/",
         "/clusters/billing/billing-2/stop/", "/clusters/orders/orders-2/stop/", f"/jobs/{running.pk}/", f"/jobs/{refused.pk}/",
         "/adopt/", "/adopt/41/", f"/jobs/{running.pk}/?view=plan", f"/servers/{server}/", "/admin/tasks/job/", "/admin/clusters/server/",
         "/admin/clusters/verification/",
