@@ -139,7 +139,8 @@ def it_says_why_something_cannot_be_asked_for(get: Get, orders: Cluster, name: s
 
 def it_gives_a_viewer_no_button_that_works(get: Get, orders: Cluster) -> None:
     page = get("vera", ORDERS)
-    assert [link for link in links(page) if re.match(r"/clusters/orders/.+", link)] == ["/clusters/orders/board/"]
+    reached = {link for link in links(page) if re.match(r"/clusters/orders/.+", link)}
+    assert reached == {"/clusters/orders/verifications/", "/clusters/orders/board/"}
     assert '<form method="post" action="/clusters/' not in page
     assert "tasks.run_add_standby" in text_of(page)
 
