@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from clusters import services
@@ -30,14 +30,23 @@ Found = tuple[str, Obstacle]  # the name of the instance it is about, "" for the
 _OF_ONE: Final = (checksum_failures, collation_mismatch, settings_altered, restart_pending)
 
 
+#: What is so by declaration, or was not looked at, and why: it is told, and no fault of the cluster.
+NOTES: Final = frozenset({"candidate_cascaded", "content_left_out", "amcheck_missing"})
+
+
 def found_kept(ctx: Context, found: Iterable[Found]) -> int:
-    """Each finding into the log, and all of them where the last step finds them; how many."""
+    """Each finding into the log, and all of them where the last step finds them; how many of them are more than a note."""
     rows: list[dict[str, Any]] = []
     for name, finding in found:
-        ctx.warn(f"{name or ctx.cluster.name}: {finding.sentence} {finding.cure}")
+        tell = ctx.say if finding.name in NOTES else ctx.warn
+        tell(f"{name or ctx.cluster.name}: {finding.sentence} {finding.cure}")
         rows.append({**finding.as_row(), "instance": name})
     ctx.keep(findings=rows)
-    return len(rows)
+    return faults_of(rows)
+
+
+def faults_of(rows: Iterable[Mapping[str, Any]]) -> int:
+    return sum(row["name"] not in NOTES for row in rows)
 
 
 def ready_rows(ctx: Context) -> list[Instance]:

@@ -25,7 +25,7 @@ from tasks.models import Job
 from tasks.plan import PlanItem, PlanRequest
 from tasks.refusals import holder_of
 from tasks.workflows.contents import content_of, corruption_of
-from tasks.workflows.deep import candidates_judged, drift_of, found_kept
+from tasks.workflows.deep import NOTES, candidates_judged, drift_of, faults_of, found_kept
 from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.looking import logins_tried, member_looked
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
@@ -212,7 +212,7 @@ def run_recorded(ctx: Context) -> str:
     found = own + [row for step in ctx.job.steps.order_by("position") for row in step.state.get("findings", [])]
     verdict = run_verdict(verdicts.values(), found)
     services.verification_run_record(ctx.cluster, depth=depth_of(ctx), verdict=verdict, findings=found, job_id=ctx.job.pk)
-    ctx.result(depth=depth_of(ctx), verdict=verdict, findings=len(found))
+    ctx.result(depth=depth_of(ctx), verdict=verdict, findings=faults_of(found))
     return f"{len(found)} findings beside those of the pairs." if found else "Nothing was found beside the pairs."
 
 
@@ -226,8 +226,6 @@ def run_verdict(verdicts: Iterable[str], findings: Iterable[Mapping[str, Any]]) 
 
 #: Findings of a run that say that data is wrong, or about to be.
 FAILED: Final = frozenset({"several_writable", "content_differs", "relation_corrupt"})
-#: What was not looked at, and why: no fault of the cluster.
-NOTES: Final = frozenset({"content_left_out", "amcheck_missing"})
 
 
 def _summary(ctx: Context) -> str:
