@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from clusters.models import Cluster, Instance, Monitor, ReplicationPair, Verification
 from clusters.models.cluster import Lifecycle
+from tasks.forecasts import InstanceForecast, forecasts_of
 from tasks.models import Job
 from tasks.tokens import token_actor, token_find
 
@@ -44,6 +45,9 @@ METRICS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "pgreplica_instance_checksum_failures": ("Data pages that failed their checksum since its statistics were reset.", _INSTANCE),
     "pgreplica_instance_replay_paused": ("1 while a standby's replay is paused.", _INSTANCE),
     "pgreplica_instance_wal_bytes_per_second": ("WAL that it writes, or receives as a standby.", _INSTANCE),
+    "pgreplica_disk_free_bytes": ("Free on the file system of its data directory.", _INSTANCE),
+    "pgreplica_disk_total_bytes": ("Size of that file system.", _INSTANCE),
+    "pgreplica_disk_full_seconds": ("Until that file system is full, as it fills now; absent while it does not.", _INSTANCE),
     "pgreplica_replication_streaming": ("1 while the upstream streams to the standby.", _STANDBY),
     "pgreplica_replication_sync": ("1 while commits may wait for the standby (sync or quorum).", _STANDBY),
     "pgreplica_replication_lag_bytes": ("WAL that the upstream has written and the standby has not replayed.", _STANDBY),
@@ -51,6 +55,7 @@ METRICS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "pgreplica_slot_active": ("1 while somebody uses the slot.", _SLOT),
     "pgreplica_slot_retained_bytes": ("WAL that is kept for the slot.", _SLOT),
     "pgreplica_slot_safe_bytes": ("WAL that may still be written before the slot is lost; absent without a limit.", _SLOT),
+    "pgreplica_slot_lost_seconds": ("Until an idle slot is lost or has filled the disk, as WAL is written now; 0: it is lost.", _SLOT),
     "pgreplica_verification_timestamp_seconds": ("When the standby was verified last.", _STANDBY),
     "pgreplica_verification_verdict": ("1 for the verdict of the standby's last verification.", (*_STANDBY, "verdict")),
     "pgreplica_jobs": ("Jobs on record, by kind and status.", ("kind", "status")),
@@ -87,7 +92,7 @@ def _refused(request: HttpRequest) -> HttpResponse | None:
 
 
 class Panel(Collector):
-    """All of it in six queries, whatever the number of clusters."""
+    """All of it in nine queries, whatever the number of clusters."""
 
     def collect(self) -> Iterator[Metric]:
         self._families = {name: GaugeMetricFamily(name, says, labels=labels) for name, (says, labels) in METRICS.items()}
@@ -95,6 +100,8 @@ class Panel(Collector):
         self._clusters(instances)
         for row in instances:
             self._instance(row)
+        for forecast in forecasts_of():
+            self._space(forecast)
         for pair in _pairs():
             self._pair(pair)
         for kind, status, count in Job.objects.order_by().values_list("kind", "status").annotate(Count("pk")):
@@ -138,6 +145,15 @@ class Panel(Collector):
             self._add("slot_active", of, slot["active"])
             self._add("slot_retained_bytes", of, slot["retained_bytes"])
             self._add("slot_safe_bytes", of, slot["safe_bytes"])
+
+    def _space(self, found: InstanceForecast) -> None:
+        labels = (found.cluster, found.instance, found.server)
+        if found.disk.left is not None:  # else it is not known, or too old
+            self._add("disk_free_bytes", labels, found.disk_free_bytes)
+            self._add("disk_total_bytes", labels, found.disk_total_bytes)
+        self._add("disk_full_seconds", labels, found.disk.seconds)
+        for slot in found.slots:
+            self._add("slot_lost_seconds", (found.cluster, found.instance, slot.seen.name), slot.forecast.seconds)
 
     def _pair(self, row: Any) -> None:
         labels = (row.standby__cluster__name, row.standby__name, row.upstream__name)

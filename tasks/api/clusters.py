@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from clusters.forms import REQUEST_FORMS
+from clusters.models import Cluster
 from clusters.schedule_forms import ScheduleForm
 from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show, cluster_slots, instance_get
 from clusters.slots import SlotShow
@@ -13,6 +14,7 @@ from tasks.api.auth import actor, needs
 from tasks.api.bodies import After, Body, Limit, body_of, given
 from tasks.api.requests import PLAN_HASH, IdempotencyKey, requested
 from tasks.board import Act, BoardShown, board_show
+from tasks.forecasts import SpaceShow, forecasts_of, space_shown
 from tasks.scheduling import CHANGE, ScheduleShown, schedule_change, schedules_shown
 from tasks.services import job_preview
 from tasks.shown import PAGE_MAX, JobShown
@@ -50,10 +52,16 @@ def clusters(request: HttpRequest, after: After = "", limit: Limit = PAGE_MAX) -
     return cluster_list(after, limit)
 
 
-@router.get("/clusters/{name}", auth=needs("clusters.view_cluster"), response=ClusterShow)
+class ClusterAndSpace(ClusterShow):
+    space: list[SpaceShow]  # of each instance's disk and slots: when it is full or lost
+
+
+@router.get("/clusters/{name}", auth=needs("clusters.view_cluster"), response=ClusterAndSpace)
 def cluster(request: HttpRequest, name: str) -> Any:
-    """One cluster, with its instances."""
-    return cluster_show(name)
+    """One cluster, with its instances, and when their disks will be full and their slots lost."""
+    shown = cluster_show(name)
+    found = Cluster.objects.filter(name=shown["name"]).values_list("pk", flat=True)
+    return {**shown, "space": space_shown(forecasts_of(clusters=found))}
 
 
 @router.get("/clusters/{name}/board", auth=needs("clusters.view_cluster"), response=BoardShown)

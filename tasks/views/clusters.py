@@ -16,6 +16,7 @@ from clusters.selectors import connection_string, monitor_interval
 from clusters.slots import UNKNOWN, slots_of
 from tasks.adopted import adopted_reason
 from tasks.charts import spark_of
+from tasks.forecasts import forecasts_of
 from tasks.kinds import ACTIVE, KINDS
 from tasks.members import Members, members_of
 from tasks.models import Job
@@ -27,6 +28,7 @@ from tasks.verdicts import VERDICTS, clusters_ranked
 from tasks.views.acts import busy_reason, cluster_acts, followers_of, instance_acts, request_url
 from tasks.views.alarms import appointments, dead_primary, writable
 from tasks.views.frame import page, render
+from tasks.views.space import space_rows
 
 JOBS_SHOWN: Final = 10
 
@@ -59,6 +61,7 @@ def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
         jobs=jobs,
         addresses=addresses(cluster, members.instances),
         promise=promise_of(cluster, members),
+        space=space_rows(forecasts_of(clusters=[cluster.pk])),
         slots=slot_rows(request, cluster, members, holder),
         copies=copy_rows(request, cluster, holder),
         dead=dead_primary(request, cluster, members, holder),

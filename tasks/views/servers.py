@@ -13,10 +13,12 @@ from clusters.models import Instance, Server
 from clusters.placement import postgres_installed
 from clusters.server_findings import server_findings
 from clusters.ssh_shown import ssh_shown
+from tasks.forecasts import forecasts_of
 from tasks.models import Job
 from tasks.standing import difference
 from tasks.views.acts import server_acts
 from tasks.views.frame import page, render
+from tasks.views.space import space_rows
 
 INSTANCES_SHOWN = 200
 JOBS_SHOWN = 10
@@ -42,6 +44,7 @@ def server_page(request: HttpRequest, name: str) -> HttpResponseBase:
         programs=_("Image") if in_containers else _("PostgreSQL programs"),
         rows=[(instance, difference(instance)) for instance in instances[:INSTANCES_SHOWN]],
         instances_total=instances.count(),
+        space=space_rows(forecasts_of(servers=[server.pk])[:INSTANCES_SHOWN]),
         acts=server_acts(request.user, server),
         findings=server_findings(server),
         ssh=ssh_shown(server) if server.connection == Server.Connection.SSH else None,
