@@ -10,14 +10,13 @@ to those same queries asked over a bare connection. The bars are 300 ms for the 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from statistics import median
 
-from tests import plugin
+from benchmarks.panel import throw_away_panel
 
 TURNS = 15
 #: Address -> seconds; None: only told.
@@ -39,25 +38,16 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--clusters", type=int, default=1000)
     chosen = options.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pgreplica_admin.settings")
-    os.environ.setdefault("PGREPLICA_LOG_LEVEL", "ERROR")
-    plugin.begin()
-    try:
+    with throw_away_panel():
         return measure(chosen.clusters)
-    finally:
-        plugin.pytest_unconfigure()
 
 
 def measure(clusters: int) -> int:
-    import django
-
-    django.setup()
     from django.conf import settings
     from django.core.management import call_command
 
     settings.ALLOWED_HOSTS = ["testserver"]
     settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
-    call_command("migrate", verbosity=0)
     call_command("access_setup", verbosity=0)
     from benchmarks.pages_bench import asked, client_of, declare, spoken
 
