@@ -2,47 +2,35 @@
 
     .venv/bin/python -m benchmarks.add_standby [--scale 70] [--runs 5]
 
-Prints seconds of each run, medians, and the ratio of medians (the bar is 1.15). Both end when the upstream shows the standby
-streaming. Scale 70 of pgbench is about 1 GB.
+Prints seconds of each run, medians, and the ratio of medians (the bar is 1.15; exit code 1 when it is missed). Both end when
+the upstream shows the standby streaming. Scale 70 of pgbench is about 1 GB.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import statistics
-import tempfile
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import plugin
+from benchmarks.panel import throw_away_panel
+
+BAR = 1.15
 
 
-def main() -> None:
+def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--scale", type=int, default=70)
     options.add_argument("--runs", type=int, default=5)
     chosen = options.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pgreplica_admin.settings")
-    os.environ.setdefault("PGREPLICA_LOG_LEVEL", "ERROR")
-    plugin._begin()
-    try:
-        measure(chosen.scale, chosen.runs)
-    finally:
-        plugin.pytest_unconfigure()
+    with throw_away_panel() as base:
+        return measure(base, chosen.scale, chosen.runs)
 
 
-def measure(scale: int, runs: int) -> None:
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
+def measure(base: Path, scale: int, runs: int) -> int:
     from benchmarks.clone_bench import Bench
 
-    base = Path(tempfile.mkdtemp(prefix="pgr-bench-", dir="/tmp"))
     bench = Bench(base)
     try:
         size = bench.fill(scale)
@@ -54,22 +42,23 @@ def measure(scale: int, runs: int) -> None:
                 took = contestant()
                 if round_number:
                     seconds[name].append(took)
-        report(seconds)
+        met = report(seconds)
         print("the panel's steps, medians in seconds:")
         for title, values in bench.step_seconds.items():
             print(f"{statistics.median(values):8.2f}  {title}")
+        return int(not met)
     finally:
         bench.end()
-        shutil.rmtree(base, ignore_errors=True)
 
 
-def report(seconds: dict[str, list[float]]) -> None:
+def report(seconds: dict[str, list[float]]) -> bool:
     for name, values in seconds.items():
         print(f"{name:6} median {statistics.median(values):6.2f} s   each: {' '.join(f'{value:.2f}' for value in values)}")
     ratio = statistics.median(seconds["panel"]) / statistics.median(seconds["bare"])
     pairs = [panel / bare for panel, bare in zip(seconds["panel"], seconds["bare"], strict=True)]
-    print(f"ratio of medians panel/bare: {ratio:.2f} (bar 1.15); round by round: {' '.join(f'{pair:.2f}' for pair in pairs)}")
+    print(f"ratio of medians panel/bare: {ratio:.2f} (bar {BAR}); round by round: {' '.join(f'{pair:.2f}' for pair in pairs)}")
+    return ratio <= BAR
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

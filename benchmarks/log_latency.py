@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.panel import settings_chosen, throw_away_panel
 from tests import plugin
 
 if TYPE_CHECKING:
@@ -38,28 +39,19 @@ def main() -> int:
     options.add_argument("--lines", type=int, default=20_000, help="of the long log")
     options.add_argument("--write", type=int, metavar="JOB", help=argparse.SUPPRESS)  # this process is the worker
     chosen = options.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pgreplica_admin.settings")
-    os.environ.setdefault("PGREPLICA_LOG_LEVEL", "ERROR")
     if chosen.write:
+        settings_chosen()
         write(chosen.write, chosen.lines, chosen.rate)
         return 0
     plugin.FAST.clear()  # commits wait for the disk, as in production
     plugin.FAST["max_connections"] = "100"
-    plugin._begin()
-    try:
+    with throw_away_panel():
         return measure(chosen)
-    finally:
-        plugin.pytest_unconfigure()
 
 
 def measure(chosen: argparse.Namespace) -> int:
-    import django
     from django.conf import settings
 
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)  # whitenoise warns where it is missing
     from tests.live import Valkey, Web
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -11,7 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from clusters.models import Cluster, Instance, InstanceState, ReplicationPair, Verification
+from tasks.models import Job
 from tests.factories import UserFactory
+from tests.unit.kept import keep, keep_fine
 from tests.unit.observed import observed_cluster
 
 #: What the monitor keeps of an answer, as long as a real one.
@@ -25,9 +28,9 @@ SAMPLED = {
 
 
 def declare(clusters: int) -> int:
-    """So many clusters of a primary and two standbys, every tenth with a warning; the number of instances."""
+    """So many clusters of a primary and two standbys (c501: nine), every tenth with a warning; the number of instances."""
     for number in range(clusters):
-        observed_cluster(f"c{number}")
+        observed_cluster(f"c{number}", standbys=9 if number == 501 else 2)
     now = timezone.now()
     Instance.objects.update(observed_at=now)
     Instance.objects.filter(role="primary").update(observed_role="primary")
@@ -39,9 +42,33 @@ def declare(clusters: int) -> int:
     )
     pairs = ReplicationPair.objects.order_by("pk")
     Verification.objects.bulk_create(Verification(pair=pair, verdict="ok" if pair.pk % 10 else "warning") for pair in pairs)
+    remember()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     return Cluster.objects.count() and rows.count()
+
+
+def remember() -> None:
+    """Minutes of the last hour of every instance; of two clusters all that the monitor keeps, of a hundred all hours of the last month."""
+    every = list(Cluster.objects.order_by("pk"))
+    watched = [cluster for cluster in every if cluster.name in ("c500", "c501")] or every[:1]
+    keep([cluster for cluster in every if cluster not in watched], count=60)
+    keep(watched, count=31 * 1440)
+    keep(every[-100:] + [cluster for cluster in watched if cluster not in every[-100:]], seconds=3600, count=31 * 24)
+    for cluster in watched:
+        keep_fine(cluster, minutes=1380)
+    rows = (
+        Job(
+            kind=kind,
+            cluster=every[number % len(every)],
+            status="done",
+            started_at=ended - timedelta(seconds=number % 37 / 3),
+            finished_at=ended,
+        )
+        for number, kind in enumerate(["verify", "verify", "switchover", "add_standby"] * 2500)
+        for ended in [timezone.now() - timedelta(minutes=number)]
+    )
+    Job.objects.bulk_create(rows, batch_size=2000)
 
 
 def client_of(group: str) -> Client:

@@ -10,17 +10,14 @@ instances have become unreachable (the bar is 1 s more for the others). Exit cod
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import psutil
 
-from tests import plugin
+from benchmarks.panel import throw_away_panel
 
 BAR_CORE, BAR_RATIO, BAR_AGE = 0.4, 2.0, 1.0
 INTERVAL = 5.0
@@ -33,25 +30,13 @@ def main() -> int:
     options.add_argument("--dead", type=int, default=100)
     options.add_argument("--seconds", type=float, default=40.0, help="of each measurement")
     chosen = options.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pgreplica_admin.settings")
-    os.environ.setdefault("PGREPLICA_LOG_LEVEL", "ERROR")
-    plugin._begin()
-    try:
-        return measure(chosen)
-    finally:
-        plugin.pytest_unconfigure()
+    with throw_away_panel() as base:
+        return measure(base, chosen)
 
 
-def measure(chosen: argparse.Namespace) -> int:
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
+def measure(base: Path, chosen: argparse.Namespace) -> int:
     from benchmarks.sweep_bench import SweepBench
 
-    base = Path(tempfile.mkdtemp(prefix="pgr-bench-", dir="/tmp"))
     bench = SweepBench(base, chosen.instances)
     try:
         bare = bench.bare(chosen.seconds)
@@ -75,7 +60,6 @@ def measure(chosen: argparse.Namespace) -> int:
         return int(core > BAR_CORE or each / bare > BAR_RATIO or with_dead > oldest + BAR_AGE)
     finally:
         bench.end()
-        shutil.rmtree(base, ignore_errors=True)
 
 
 def share_of_core(process: int, seconds: float) -> float:

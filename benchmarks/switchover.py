@@ -11,14 +11,11 @@ checkpoint, pg_promote(false) over an open connection, then the old primary back
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
-from tests import plugin
+from benchmarks.panel import throw_away_panel
 
 BAR_RATIO, BAR_MEDIAN, BAR_MAX = 1.3, 0.25, 1.0
 
@@ -29,25 +26,13 @@ def main() -> int:
     options.add_argument("--writers", type=int, default=8)
     options.add_argument("--only", choices=("panel", "bare"), help="one of the two, for a long run")
     chosen = options.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pgreplica_admin.settings")
-    os.environ.setdefault("PGREPLICA_LOG_LEVEL", "ERROR")
-    plugin._begin()
-    try:
-        return measure(chosen)
-    finally:
-        plugin.pytest_unconfigure()
+    with throw_away_panel() as base:
+        return measure(base, chosen)
 
 
-def measure(chosen: argparse.Namespace) -> int:
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
+def measure(base: Path, chosen: argparse.Namespace) -> int:
     from benchmarks.switch_bench import SwitchBench
 
-    base = Path(tempfile.mkdtemp(prefix="pgr-bench-", dir="/tmp"))
     bench = SwitchBench(base, chosen.writers)
     gaps: dict[str, list[float]] = {name: [] for name in ("bare", "panel") if chosen.only in (None, name)}
     try:
@@ -62,7 +47,6 @@ def measure(chosen: argparse.Namespace) -> int:
         return report(gaps, bench, len(lost))
     finally:
         bench.end()
-        shutil.rmtree(base, ignore_errors=True)
 
 
 def report(gaps: dict[str, list[float]], bench: object, lost: int) -> int:

@@ -43,10 +43,11 @@ from clusters.form_fields import (
     LinesField,
     SecretField,
     SettingsField,
+    choice,
     max_rate,
     postgres_major,
 )
-from clusters.models import Cluster, Instance, ReplicationPair
+from clusters.models import Cluster, Instance, ReplicationPair, VerificationRun
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, image_choose, majors_installed, panel_ports
 from clusters.postgres import names
@@ -103,6 +104,32 @@ class PlacedRequest(RequestForm):
         for field in fields:
             if self.cleaned_data.get(field):
                 self.add_error(field, sentence)
+
+
+class VerifyRequest(ClusterRequest):
+    field_order = ("cluster", "depth", "tables")
+    depth = CheckedField(
+        choice(VerificationRun.Depth.values),
+        label=gettext_lazy("Depth"),
+        required=False,
+        initial=VerificationRun.Depth.DEEP,
+        help_text=gettext_lazy("Content reads every chosen table on both sides, which takes its time; deep is done in seconds."),
+        widget=forms.Select(choices=VerificationRun.Depth.choices),
+    )
+    tables = LinesField(
+        names.table_name,
+        label=gettext_lazy("Tables to compare"),
+        required=False,
+        help_text=gettext_lazy("For content: schema.table, one a line. Empty: those of the cluster's database, the smallest first."),
+    )
+
+    def _check(self) -> None:
+        values = self.cleaned_data
+        values["depth"] = values.get("depth") or VerificationRun.Depth.DEEP.value
+        if values["tables"] and values["depth"] != VerificationRun.Depth.CONTENT:
+            self.add_error("tables", _("Only the depth content compares tables. Choose it, or leave this empty."))
+        if not values["tables"]:
+            del values["tables"]
 
 
 def _owner_role(text: str, field: str) -> str:
@@ -269,7 +296,7 @@ REQUEST_FORMS: Final[dict[str, type[RequestForm]]] = {
     "forget_cluster": AdoptedClusterRequest,
     "create_cluster": CreateClusterRequest,
     "add_standby": AddStandbyRequest,
-    "verify": ClusterRequest,
+    "verify": VerifyRequest,
     "switchover": SwitchoverRequest,
     "failover": FailoverRequest,
     "promote": PromoteRequest,

@@ -21,6 +21,7 @@ from clusters.ownership import OWNER_FILE, made_command, owner_text, unmade_comm
 from clusters.postgres import commands, containers, files, guard, rejoin_commands, space, statements
 from clusters.postgres.build import Build, asked_in
 from clusters.postgres.command import Command, StopMode
+from clusters.postgres.drift_rules import InForce
 from clusters.postgres.facts import ControlData, InstanceFacts, Version, parse_controldata, parse_version
 from clusters.postgres.files import File
 from clusters.postgres.names import SUPERUSER
@@ -157,6 +158,24 @@ class InstanceHandle:
         found = [self.superuser_query(Call(statements.EXTENSIONS, {}, {}, database=name)) for name in names]
         return tuple(sorted({extension for each in found for extension in each}))
 
+    def settings_in_force(self, names: Iterable[str]) -> list[InForce]:
+        """Those of these settings that a session does not set for itself."""
+        listed = "{" + ",".join(names) + "}"
+        return [InForce.from_row(row) for row in self.query(Call(statements.SETTINGS_IN_FORCE, {}, {"names": listed}))]
+
+    def changed_collations(self) -> list[str]:
+        """Collations in use, as "database: schema.name", that sort otherwise than when they were made. Raises: ToolFailed."""
+        names = self.superuser_query(Call(statements.DATABASES, {}, {}))[:DATABASES]
+        found = ((name, self.superuser_query(Call(statements.CHANGED_COLLATIONS, {}, {}, database=name))) for name in names)
+        return [f"{name}: {inert(collation, 130)}" for name, collations in found for collation in collations]
+
+    def images(self) -> tuple[str, str]:
+        """(the image that its container runs, the image that the declared name stands for now); "" for what cannot be told."""
+        running, named = (
+            self._tool(command).stdout.strip() for command in (containers.image(self.spec), containers.image_named(self.spec))
+        )
+        return (running if containers.IMAGE_ID.fullmatch(running) else ""), (named if containers.IMAGE_ID.fullmatch(named) else "")
+
     def read_text(self, path: str) -> str | None:
         content = self.machine.read_file(path)
         return None if content is None else content.decode("utf-8", "replace")
@@ -210,9 +229,27 @@ class InstanceHandle:
 
     def superuser_query(self, call: Call) -> list[str]:
         """The rows of a statement, run as the superuser over the instance's socket: fields joined by |."""
-        finished = self._tool(commands.psql(self.spec, statements.script(call), call.database, call.statement.purpose))
+        return self.superuser_rows([call])
+
+    def superuser_rows(self, calls: Sequence[Call]) -> list[str]:
+        """The same of several statements on one database, in one session."""
+        last = calls[-1]
+        finished = self._tool(commands.psql(self.spec, statements.script(*calls), last.database, last.statement.purpose))
         self._succeeded(finished, _("A statement on %(name)s failed: %(error)s"))
         return finished.stdout.splitlines()
+
+    def amcheck(self, database: str, only: Sequence[str], without: Sequence[str]) -> list[str]:
+        """What pg_amcheck finds wrong with tables and their indexes; nothing where all is well. Raises: ToolFailed."""
+        command = commands.pg_amcheck(self.spec, database, only, without)
+        self._conductor.command(command.display())
+        finished = self._tool(command, seconds=LONG_SECONDS)
+        if finished.returncode != commands.CORRUPT:
+            self._succeeded(finished, _("pg_amcheck on %(name)s could not be run: %(error)s"))
+            return []
+        lines = [inert(line, 300) for line in finished.stdout.splitlines() if line.strip()]
+        for line in lines[:LOG_TAIL_LINES]:
+            self._conductor.output(line)
+        return lines
 
     def replication_login(self) -> Finished:
         """A real replication login on the upstream, from this instance's place."""

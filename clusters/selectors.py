@@ -92,14 +92,20 @@ def server_get(name: str) -> Server:
 
 def monitor_watches() -> bool:
     """Whether a monitor holds the lease: what it wrote of the instances is of now."""
-    return Monitor.objects.filter(lease_until__gt=Now()).exists()
+    return monitor_interval() is not None
+
+
+def monitor_interval() -> float | None:
+    """Seconds between two questions to an instance; None where no monitor watches."""
+    return Monitor.objects.filter(lease_until__gt=Now()).values_list("interval", flat=True).first()
 
 
 # -- what is shown
 
 
-def cluster_list() -> list[ClusterShow]:
-    return [_cluster_shown(cluster) for cluster in _clusters()]
+def cluster_list(after: str = "", limit: int | None = None) -> list[ClusterShow]:
+    """By name, from the first one behind `after` on."""
+    return [_cluster_shown(cluster) for cluster in _clusters().filter(name__gt=_storable(after))[:limit]]
 
 
 def cluster_show(name: str) -> ClusterShow:
@@ -114,8 +120,9 @@ def cluster_slots(name: str) -> list[SlotShow]:
     return slots_of(cluster, rows, [pair for row in rows if (pair := _pair(row))])
 
 
-def server_list() -> list[ServerShow]:
-    return [_server_shown(server) for server in _servers()]
+def server_list(after: str = "", limit: int | None = None) -> list[ServerShow]:
+    """By name, from the first one behind `after` on."""
+    return [_server_shown(server) for server in _servers().filter(name__gt=_storable(after))[:limit]]
 
 
 def server_show(name: str) -> ServerShow:

@@ -7,26 +7,35 @@ saw; `*_forget` delete the rows of what a workflow has taken away. Refusals are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Model
+from django.db.models import Exists, Model, OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from clusters.models import Cluster, Discovery, Instance, KeptCopy, ReplicationPair, Server, SshKey, Verification
+from clusters.models import Cluster, Discovery, Instance, KeptCopy, ReplicationPair, Server, SshKey, Verification, VerificationRun
 from clusters.models.cluster import Lifecycle
 from clusters.placement import bindir_choose, image_choose, port_choose
 from clusters.postgres.build import Build
 from clusters.postgres.found import Found, Group, Tie
 from clusters.postgres.layout import Layout, layout_of
 from clusters.postgres.names import slot_name
+from clusters.schedules import schedules_forget, schedules_make
 from clusters.secrets import Secret
 from clusters.ssh_keys import KeyPair
 
 M = TypeVar("M", bound=Model)
+
+#: How long a verification of each depth is kept: at five minutes a day of the standing ones is 288 rows a cluster and as many a pair.
+KEPT: Final[Mapping[str, timedelta]] = {
+    VerificationRun.Depth.STANDING: timedelta(days=7),
+    VerificationRun.Depth.DEEP: timedelta(days=400),
+    VerificationRun.Depth.CONTENT: timedelta(days=400),
+}
+PRUNED_AT_ONCE: Final = 5_000
 
 #: Which field of the request a constraint of the database is about.
 _CONSTRAINTS = {
@@ -147,6 +156,7 @@ def cluster_declare(
     )
     with transaction.atomic():
         _created(cluster)
+        schedules_make(cluster)
         primary = instance_declare(
             cluster=cluster,
             server=server,
@@ -234,6 +244,7 @@ def cluster_adopt(group: Group, servers: Mapping[str, Server], *, name: str, dat
     )
     with transaction.atomic():
         _created(cluster)
+        schedules_make(cluster)
         rows = {
             member.label: _adopted(cluster, servers[member.server], f"node{number}", member, group.tie_of(member))
             for number, member in enumerate(group.members, start=1)
@@ -327,6 +338,37 @@ def verification_record(
     )
 
 
+def verification_run_record(
+    cluster: Cluster, *, depth: str, verdict: str, findings: Iterable[Mapping[str, Any]], job_id: int
+) -> VerificationRun:
+    """One verification of the cluster, kept. May be called again: a job has one."""
+    values = {"depth": depth, "verdict": verdict, "findings": [dict(finding) for finding in findings]}
+    return VerificationRun.objects.update_or_create(cluster=cluster, job_id=job_id, defaults=values)[0]
+
+
+def verifications_prune(now: datetime | None = None) -> int:
+    """Delete what is older than `KEPT`, so many rows at a time; the last one of a pair, and of a depth, stays. How many went."""
+    moment, gone = now or timezone.now(), 0
+    newer = Verification.objects.filter(pair=OuterRef("pair"), created_at__gt=OuterRef("created_at"))
+    looks = Verification.objects.filter(Exists(newer), created_at__lt=moment - KEPT[VerificationRun.Depth.STANDING])
+    gone += Verification.objects.filter(pk__in=list(looks.order_by("created_at").values_list("pk", flat=True)[:PRUNED_AT_ONCE])).delete()[0]
+    newer_run = VerificationRun.objects.filter(cluster=OuterRef("cluster"), depth=OuterRef("depth"), created_at__gt=OuterRef("created_at"))
+    for depth, kept in KEPT.items():
+        runs = VerificationRun.objects.filter(Exists(newer_run), depth=depth, created_at__lt=moment - kept).order_by("created_at")
+        gone += VerificationRun.objects.filter(pk__in=list(runs.values_list("pk", flat=True)[:PRUNED_AT_ONCE])).delete()[0]
+    return gone
+
+
+def instance_record_promotable(instance: Instance, obstacle: str | None, *, at: datetime | None = None) -> Instance:
+    """What a deep look found in the way of its promotion; "" where nothing was. None: it is no standby, and nothing is known of it."""
+    if obstacle is None:
+        return _set(instance, promotable_since=None, proven_at=None, not_promotable="")
+    if obstacle:
+        return _set(instance, promotable_since=None, not_promotable=obstacle[:500])
+    moment = at or timezone.now()
+    return _set(instance, promotable_since=instance.promotable_since or moment, proven_at=moment, not_promotable="")
+
+
 def instance_record_surroundings(instance: Instance, surroundings: Mapping[str, Any]) -> Instance:
     """What was seen around the instance: the shape is at `Instance.surroundings`."""
     return _set(instance, surroundings=dict(surroundings))
@@ -353,8 +395,8 @@ def cluster_record_promotion(cluster: Cluster, primary: Instance) -> None:
             return
         upstreams = {old.pk, *ReplicationPair.objects.filter(standby=primary).values_list("upstream", flat=True)}
         ReplicationPair.objects.filter(standby=primary).delete()
-        _set(old, role=Instance.Role.STANDBY)
-        _set(primary, role=Instance.Role.PRIMARY)
+        _set(instance_record_promotable(old, None), role=Instance.Role.STANDBY)
+        _set(instance_record_promotable(primary, None), role=Instance.Role.PRIMARY)
         ReplicationPair.objects.filter(upstream=old).update(upstream=primary, state="", sync_state="", lag_bytes=None, lag_seconds=None)
         for row in cluster.instances.filter(pk__in=upstreams - {primary.pk}):
             pair = ReplicationPair.objects.filter(standby=row).first() or ReplicationPair(
@@ -377,6 +419,7 @@ def instance_secede(instance: Instance, name: str) -> Cluster:
     values = {field: getattr(old, field) for field in (*copied, *secrets, "system_identifier")}
     with transaction.atomic():
         cluster = _created(Cluster(name=name, epoch=old.epoch + 1, **values))
+        schedules_make(cluster)
         ReplicationPair.objects.filter(standby=instance).delete()
         _set(instance, cluster=cluster, role=Instance.Role.PRIMARY)
     return cluster
@@ -391,7 +434,7 @@ def instance_quarantine(instance: Instance, reason: str, *, at: datetime | None 
 
 def instance_release(instance: Instance) -> Instance:
     """It was rejoined: it may run again."""
-    return _set(instance, quarantined_at=None, quarantine_reason="")
+    return _set(instance_record_promotable(instance, None), quarantined_at=None, quarantine_reason="")
 
 
 def cluster_record_sync(cluster: Cluster, mode: str, count: int) -> Cluster:
@@ -452,6 +495,7 @@ def cluster_forget(cluster: Cluster) -> None:
     with transaction.atomic():
         ReplicationPair.objects.filter(standby__cluster=cluster).delete()
         Instance.objects.filter(cluster=cluster).delete()
+        schedules_forget(cluster)
         cluster.delete()
 
 

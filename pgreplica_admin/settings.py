@@ -135,7 +135,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": 5.0, "options": {"expires": 10}},
-    "verify": {"task": "tasks.verify_all", "schedule": 300.0},
+    "verify_late": {"task": "tasks.verify_late", "schedule": 60.0, "options": {"expires": 60}},
 }
 
 # A silent live log says this often that it is there, and looks up again whether its viewer may still see it.

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from django.db.models import OuterRef, Subquery
+from django.utils import timezone
 
 from clusters.models import Cluster, Instance, ReplicationPair, Verification
 from clusters.postgres.names import slot_name
 from clusters.postgres.promotion_facts import MemberFacts, PromotionFacts
+
+#: Two days of deep verifications: a proof that is older says little of now.
+PROOF_HOLDS: Final = timedelta(days=2)
 
 
 @dataclass
@@ -34,6 +39,13 @@ class Members:
     @property
     def streaming(self) -> int:
         return sum(pair.state == "streaming" for pair in self.pairs)
+
+    @property
+    def proven(self) -> int:
+        """Standbys that nothing kept from being promoted when a deep verification looked last."""
+        oldest = timezone.now() - PROOF_HOLDS
+        standbys = (row for row in self.instances if row.role == Instance.Role.STANDBY and row.promotable_since)
+        return sum(row.proven_at is not None and row.proven_at > oldest for row in standbys)
 
     @property
     def furthest(self) -> ReplicationPair | None:

@@ -6,13 +6,15 @@ Pure functions over rows that are already loaded (`tasks.members`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from clusters.models import Instance, ReplicationPair, Verification
 from clusters.postgres.facts import InstanceFacts, Unreadable
-from tasks.members import Members
+from tasks.members import PROOF_HOLDS, Members
 from tasks.retold import retold
 from tasks.templatetags.panel import bytes_filter
 from tasks.verdicts import is_stale
@@ -114,6 +116,35 @@ def _cure(instance: Instance) -> str:
             "server": instance.server.name
         }
     return _("Two servers may accept writes. Find out which one the applications use before you change anything.")
+
+
+# -- whether a standby could take over
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What deep verifications say of a standby's promotion."""
+
+    tone: str
+    words: str
+    since: datetime | None = None  # nothing was in the way from then on
+    proven: datetime | None = None  # the last time that it was seen to be so
+    why: str = ""  # what the latest look found in the way
+
+
+def proof_of(instance: Instance) -> Proof | None:
+    """None for what is no standby that the panel could promote."""
+    if instance.role != Instance.Role.STANDBY or instance.lifecycle != "ready" or instance.quarantined_at is not None:
+        return None
+    proven, since = instance.proven_at, instance.promotable_since
+    if instance.not_promotable:
+        words = _("last proven promotable") if proven else _("never proven promotable")
+        return Proof("failed", words, proven=proven, why=retold(instance.not_promotable))
+    if proven is None:
+        return Proof("unknown", _("not proven promotable yet"))
+    if timezone.now() - proven > PROOF_HOLDS:
+        return Proof("unknown", _("last proven promotable"), proven=proven, why=_("No deep verification has looked since then."))
+    return Proof("ok", _("promotable since"), since=since, proven=proven)
 
 
 # -- what the last look saw

@@ -7,6 +7,8 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_ready
 
+from clusters.schedules import VERIFY_CLUSTER
+from clusters.services import verifications_prune
 from tasks import appointments, delivery, runner, schedule
 
 
@@ -21,9 +23,15 @@ def sweep() -> None:
     delivery.sweep()
 
 
-@shared_task(name=delivery.VERIFY_ALL)
-def verify_all() -> None:
-    schedule.verify_all()
+@shared_task(name=VERIFY_CLUSTER)
+def verify_cluster(cluster_id: int, depth: str, tables: list[str] | None = None) -> None:
+    schedule.verify_cluster(cluster_id, depth, tables or ())
+
+
+@shared_task(name=delivery.VERIFY_LATE)
+def verify_late() -> None:
+    schedule.verify_late()
+    verifications_prune()
 
 
 @worker_ready.connect

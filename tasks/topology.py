@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from clusters.models import Instance, ReplicationPair
-from tasks.templatetags.panel import lag, postgres_state
-from tasks.verdicts import is_stale
+from clusters.models import Cluster, Instance, ReplicationPair
+from tasks.templatetags.panel import ago, lag, postgres_state
+from tasks.verdicts import STALE_AFTER
 
 BOX_WIDTH: Final = 252
 BOX_HEIGHT: Final = 86
@@ -26,6 +28,8 @@ NARROW_GAP: Final = 52
 MARGIN: Final = 6
 NAME_LENGTH: Final = 24
 ADDRESS_LENGTH: Final = 30
+#: While a monitor watches, what is older than this, or than three of its rounds, is not of now.
+WATCHED_FOR: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Box:
     name: str
     role: str
     place: str
+    age: str = ""  # how long ago it was seen; "" while that is now
     height: int = BOX_HEIGHT
 
 
@@ -72,6 +77,13 @@ class Place:
     pair: ReplicationPair | None
 
 
+def fresh_for(cluster: Cluster, interval: float | None) -> timedelta:
+    """How old what is shown as of now may be. `interval`: the monitor's; None: none watches, and all that is known is of the past."""
+    if cluster.is_watched:  # the monitor does not ask what the panel only watches; verifications look at it
+        return STALE_AFTER
+    return timedelta(0) if interval is None else max(WATCHED_FOR, timedelta(seconds=3 * interval))
+
+
 def tree(instances: Iterable[Instance], pairs: Iterable[ReplicationPair]) -> list[Place]:
     """Instances in reading order, each standby below and right of its upstream. Followers of nobody are roots, the primary first."""
     by_standby = {pair.standby_id: pair for pair in pairs}
@@ -102,11 +114,11 @@ def _walk(
         _walk(instance.pk, depth + 1, followers, pairs, places)
 
 
-def wide(places: Sequence[Place]) -> Picture:
+def wide(places: Sequence[Place], fresh: timedelta = STALE_AFTER) -> Picture:
     picture, at = Picture(), {place.instance.pk: place for place in places}
     for place in places:
         x, y = MARGIN + place.depth * (BOX_WIDTH + COLUMN_GAP), MARGIN + place.row * (BOX_HEIGHT + ROW_GAP)
-        picture.boxes.append(_box(place.instance, x, y, BOX_WIDTH))
+        picture.boxes.append(_box(place.instance, x, y, BOX_WIDTH, fresh))
         picture.width, picture.height = max(picture.width, x + BOX_WIDTH + MARGIN), max(picture.height, y + BOX_HEIGHT + MARGIN)
         if place.pair:
             upstream_row = at[place.pair.upstream_id].row
@@ -118,16 +130,16 @@ def wide(places: Sequence[Place]) -> Picture:
                 if from_y == middle
                 else f"M{bend} {from_y}V{middle - 10}Q{bend} {middle} {bend + 10} {middle}H{x - 9}"
             )
-            picture.lines.append(_line(place.pair, path, start + (COLUMN_GAP + 24) // 2, middle))
+            picture.lines.append(_line(place.pair, path, start + (COLUMN_GAP + 24) // 2, middle, fresh))
     return picture
 
 
-def narrow(places: Sequence[Place]) -> Picture:
+def narrow(places: Sequence[Place], fresh: timedelta = STALE_AFTER) -> Picture:
     picture, bottoms = Picture(width=NARROW_WIDTH), {}
     for number, place in enumerate(places):
         x = MARGIN + place.depth * NARROW_INDENT
         y = MARGIN + number * (BOX_HEIGHT + NARROW_GAP)
-        picture.boxes.append(_box(place.instance, x, y, NARROW_WIDTH - MARGIN - x))
+        picture.boxes.append(_box(place.instance, x, y, NARROW_WIDTH - MARGIN - x, fresh))
         picture.height = y + BOX_HEIGHT + MARGIN
         bottoms[place.instance.pk] = (x + 10, y + BOX_HEIGHT)
         if place.pair:
@@ -138,45 +150,52 @@ def narrow(places: Sequence[Place]) -> Picture:
                 if x - 8 > from_x + 4
                 else f"M{from_x} {from_y}V{middle}H{x - 1}"
             )
-            picture.lines.append(_line(place.pair, path, x + 14, y - NARROW_GAP // 2 + 2))
+            picture.lines.append(_line(place.pair, path, x + 14, y - NARROW_GAP // 2 + 2, fresh))
     return picture
 
 
-def _box(instance: Instance, x: int, y: int, width: int) -> Box:
+def _box(instance: Instance, x: int, y: int, width: int, fresh: timedelta) -> Box:
     return Box(
         instance=instance,
         x=x,
         y=y,
         width=width,
-        tone=box_tone(instance),
+        tone=box_tone(instance, fresh),
         name=shortened(instance.name, NAME_LENGTH),
         role=role_words(instance),
         place=shortened(f"{instance.server.address}:{instance.port}", ADDRESS_LENGTH),
+        age=ago(instance.seen_at) if instance.lifecycle == "ready" and _is_old(instance.seen_at, fresh) else "",
     )
 
 
-def _line(pair: ReplicationPair, path: str, x: int, y: int) -> Line:
+def _line(pair: ReplicationPair, path: str, x: int, y: int, fresh: timedelta) -> Line:
     state = f"{postgres_state(pair.state)} · {pair.sync_state}" if pair.sync_state else postgres_state(pair.state)
     behind = _("lag %(lag)s") % {"lag": lag(pair)} if pair.lag_bytes is not None or pair.lag_seconds is not None else _("lag unknown")
+    if pair.observed_at and _is_old(pair.observed_at, fresh):
+        behind = f"{behind} · {ago(pair.observed_at)}"
     sentence = _("%(standby)s follows %(upstream)s: %(state)s, %(lag)s.") % {
         "standby": pair.standby.name,
         "upstream": pair.upstream.name,
         "state": state,
         "lag": behind,
     }
-    return Line(path, x, y, line_tone(pair), state, behind, sentence)
+    return Line(path, x, y, line_tone(pair, fresh), state, behind, sentence)
 
 
-def box_tone(instance: Instance) -> str:
+def _is_old(moment: datetime | None, fresh: timedelta) -> bool:
+    return moment is None or timezone.now() - moment > fresh
+
+
+def box_tone(instance: Instance, fresh: timedelta = STALE_AFTER) -> str:
     if instance.lifecycle != "ready":
         return "running"
-    if instance.observed_role == Instance.Observed.UNKNOWN or is_stale(instance.observed_at):
+    if instance.observed_role == Instance.Observed.UNKNOWN or _is_old(instance.seen_at, fresh):
         return "unknown"
     return "ok" if instance.observed_role == instance.role else "failed"
 
 
-def line_tone(pair: ReplicationPair) -> str:
-    if is_stale(pair.observed_at):
+def line_tone(pair: ReplicationPair, fresh: timedelta = STALE_AFTER) -> str:
+    if _is_old(pair.observed_at, fresh):
         return "unknown"
     return {"streaming": "ok", "catchup": "warning", "startup": "warning", "backup": "warning"}.get(pair.state, "failed")
 

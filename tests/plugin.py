@@ -66,11 +66,11 @@ _database: ThrowAwayDatabase | None = None
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests() -> Generator[None, None, None]:
     """A wrapper, so that it runs before pytest-django's hook of this name reads the settings."""
-    _begin()
+    begin()
     return (yield)
 
 
-def _begin() -> None:
+def begin() -> None:
     global _directory, _database
     if "PYTEST_XDIST_WORKER" in os.environ:
         return

@@ -100,11 +100,11 @@ class Stage:
         names = self.answer(row, "SELECT coalesce(array_agg(slot_name::text), '{}') FROM pg_replication_slots")
         return set(names or ())
 
-    def by_superuser(self, name: str, statement: LiteralString, cluster: str = "orders") -> None:
+    def by_superuser(self, name: str, statement: LiteralString, cluster: str = "orders", database: str = "postgres") -> None:
         """A statement of the superuser, over the instance's own socket."""
         row = Instance.objects.select_related("server", "cluster").get(cluster__name=cluster, name=name)
         spec, password = instance_spec(row), row.cluster.superuser_password.reveal()
-        where = {"host": spec.socket_directory, "port": spec.port, "user": "postgres", "dbname": "postgres"}
+        where = {"host": spec.socket_directory, "port": spec.port, "user": "postgres", "dbname": database}
         with psycopg.connect(**where, password=password, autocommit=True) as session:  # type: ignore[arg-type]
             session.execute(statement)
 

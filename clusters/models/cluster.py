@@ -122,6 +122,11 @@ class Instance(models.Model):
     # What was seen around it, as `clusters.postgres.surroundings.Surroundings.as_row` gives it: epoch file, fence, free space, logins.
     surroundings = models.JSONField(_("observed surroundings"), default=dict, blank=True, editable=False)
     observed_at = models.DateTimeField(_("last observed"), null=True, editable=False)
+    # A standby's: deep verifications under which nothing blocked its promotion, the first of the unbroken row and the last of all;
+    # and what the latest one found in the way.
+    promotable_since = models.DateTimeField(_("promotable since"), null=True, editable=False)
+    proven_at = models.DateTimeField(_("last proven promotable"), null=True, editable=False)
+    not_promotable = models.CharField(_("why it could not be promoted"), max_length=500, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:

@@ -28,7 +28,10 @@ class Verification(models.Model):
         verbose_name = _("verification")
         verbose_name_plural = _("verifications")
         ordering = ("-created_at",)
-        indexes = [models.Index(fields=("pair", "-created_at"), name="verification_latest")]
+        indexes = [
+            models.Index(fields=("pair", "-created_at"), name="verification_latest"),
+            models.Index(fields=("created_at",), name="verification_oldest"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.pair}: {self.get_verdict_display()}"
@@ -54,7 +57,11 @@ class VerificationRun(models.Model):
         verbose_name = _("verification run")
         verbose_name_plural = _("verification runs")
         ordering = ("-created_at",)
-        indexes = [models.Index(fields=("cluster", "-created_at"), name="verification_run_latest")]
+        indexes = [
+            models.Index(fields=("cluster", "-created_at"), name="verification_run_latest"),
+            models.Index(fields=("cluster", "depth", "-created_at"), name="verification_run_by_depth"),
+            models.Index(fields=("depth", "created_at"), name="verification_run_oldest"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.cluster}: {self.get_verdict_display()}"

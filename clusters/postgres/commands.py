@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Final
 
 from clusters.postgres import containers
@@ -262,7 +263,14 @@ def psql(spec: InstanceSpec, script: str | Secret, database: str = SUPERUSER, pu
     """Runs a script as the superuser over this instance's socket: no start-up file, stops at the first error, bare rows."""
     if spec.adopted_psql:
         return Command((*spec.adopted_psql, f"--dbname={database}"), stdin=script, purpose=purpose)
-    where = conninfo(
+    words = (*_BARE, f"--dbname={_superuser_conninfo(spec, database)}")
+    argv = containers.inside(spec, "psql", *words) if spec.container else program(spec, "psql", *words)
+    return Command(argv, stdin=script, purpose=purpose)
+
+
+def _superuser_conninfo(spec: InstanceSpec, database: str) -> str:
+    """How a program beside the server reaches the superuser, over the socket."""
+    return conninfo(
         {
             "host": spec.seen(spec.socket_directory),
             "port": spec.port,
@@ -272,9 +280,21 @@ def psql(spec: InstanceSpec, script: str | Secret, database: str = SUPERUSER, pu
             "application_name": "pgreplica",
         }
     )
-    words = (*_BARE, f"--dbname={where}")
-    argv = containers.inside(spec, "psql", *words) if spec.container else program(spec, "psql", *words)
-    return Command(argv, stdin=script, purpose=purpose)
+
+
+#: What pg_amcheck ends with where it has found corruption.
+CORRUPT: Final = 2
+
+
+def pg_amcheck(spec: InstanceSpec, database: str, only: Sequence[str] = (), without: Sequence[str] = ()) -> Command:
+    """Checks tables, and that every row is in their indexes; it takes no lock that a standby could not give. Patterns as in psql."""
+    words = (
+        *(f"--table={pattern}" for pattern in only),
+        *(f"--exclude-table={pattern}" for pattern in without),
+        *("--heapallindexed", "--no-password", _superuser_conninfo(spec, database)),
+    )
+    argv = containers.inside(spec, "pg_amcheck", *words) if spec.container else program(spec, "pg_amcheck", *words)
+    return Command(argv, purpose=f"Look for corruption on {spec.name}")
 
 
 def replication_psql(spec: InstanceSpec, command: str, purpose: str = "") -> Command:

@@ -67,6 +67,12 @@ def image(spec: InstanceSpec) -> Command:
     return Command(argv, purpose=f"Read which image {spec.name} runs")
 
 
+def image_named(spec: InstanceSpec) -> Command:
+    """The image that the declared name stands for on its engine now; nothing where there is none."""
+    argv = ("docker", "image", "inspect", "--format={{.Id}}", container_of(spec).image)
+    return Command(argv, purpose=f"Read which image {container_of(spec).image} is")
+
+
 def built(spec: InstanceSpec, image: str) -> Command:
     """What the programs of this image are made of."""
     exact = replace(spec, container=replace(container_of(spec), image=image))

@@ -104,6 +104,14 @@ def _identifier(value: str, field: str, reserved: frozenset[str]) -> str:
     raise NameRefused(field, template, value=shown(value), size=size, limit=IDENTIFIER_BYTES)
 
 
+def table_name(value: str, field: str = "tables") -> str:
+    """A table as schema.table, each part as PostgreSQL stores it, without quotes; quoting is for who uses it."""
+    schema, dot, table = value.partition(".")
+    if not (schema and dot and table) or len(schema.encode()) > 63 or len(table.encode()) > 63 or has_control(value):
+        raise NameRefused(field, _("%(field)s: “%(table)s” is no table. Write schema.table, such as public.orders."), table=shown(value))
+    return value
+
+
 def host_address(value: str, field: str = "address") -> str:
     """An IP address (normalised) or a host name (in lower case, international names in their xn-- form)."""
     try:

@@ -307,6 +307,22 @@ FILE_ERRORS: Final = Statement(
     "superuser",
 )
 
+SETTINGS_IN_FORCE: Final = Statement(
+    "settings_in_force",
+    "Read the settings in force, and what has set each",
+    "SELECT name, setting, unit, vartype, pending_restart AS pending, CASE WHEN source = 'command line' THEN 'command line' "
+    "WHEN sourcefile LIKE '%postgresql.auto.conf' THEN 'system' WHEN source = 'configuration file' THEN 'file' ELSE 'other' END AS by "
+    "FROM pg_catalog.pg_settings WHERE name = ANY ({names}::text[]) AND source NOT IN ('client', 'session', 'user', 'database')",
+)
+CHANGED_COLLATIONS: Final = Statement(
+    "changed_collations",
+    "Find collations in use whose library sorts otherwise than when they were made",
+    "SELECT collnamespace::regnamespace || '.' || collname FROM pg_catalog.pg_collation AS used "
+    "WHERE collversion <> pg_catalog.pg_collation_actual_version(oid) AND EXISTS (SELECT FROM pg_catalog.pg_depend "
+    "WHERE refclassid = 'pg_catalog.pg_collation'::regclass AND refobjid = used.oid) ORDER BY 1",
+    "superuser",
+)
+
 # -- Replication commands --------------------------------------------------------------------------------------------------
 
 IDENTIFY_SYSTEM: Final = Statement("identify_system", "Log in as the replication role", "IDENTIFY_SYSTEM", "replication")

@@ -21,6 +21,8 @@ PAGES = {
     "add-standby": "/clusters/demo/add-standby/",
     "job": "/jobs/3/",
     "board": "/clusters/demo/board/",
+    "charts": "/clusters/demo/charts/?range=24h",
+    "durations": "/jobs/durations/?kind=verify",
     "switchover": "/jobs/4/",  # after a switchover and a failover that somebody has asked for
     "failover": "/jobs/7/",
     "server": "/servers/local/",

@@ -4,7 +4,7 @@
  *   <p data-failed="... %(time)s"></p>                     inside: the sentence for when the panel does not answer
  *   <p data-refresh-failed role="status" hidden></p>       inside: where that sentence goes
  *
- * It waits while the page is not looked at, while somebody types or has a menu open in the part, and longer after each failure.
+ * It waits while the page is not looked at, while somebody types in the part, has a menu or a table open there, or points at a chart, and longer after each failure.
  */
 "use strict";
 
@@ -17,7 +17,7 @@
   let wait = period;
   let timer = 0;
 
-  const busy = (element) => element.querySelector("details.pg-menu[open], dialog[open]") !== null || (element.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"));
+  const busy = (element) => element.querySelector("details.pg-menu[open], details.pg-figures[open], dialog[open], .pg-cross, .pg-chosen") !== null || (element.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"));
 
   const failed = () => {
     const element = document.getElementById(id);

@@ -27,6 +27,7 @@ from tasks.trail import TYPES
 class JobAdmin(PageAdmin):
     list_display = ("page", "target", "status_shown", "requested_by_name", "requested", "took_shown", "outcome")
     list_filter = (("status", ChoicesDropdownFilter), ("kind", ChoicesDropdownFilter), "source")
+    list_before_template = "tasks/jobs_tools.html"
     search_fields = ("cluster_name", "instance_name", "requested_by_name")
     ordering = ("-id",)
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 from django import forms
-from ninja import Schema
+from ninja import Query, Schema
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, create_model
 from pydantic_core import CoreSchema
 
 from clusters.form_base import SentenceForm
 from clusters.form_fields import LinesField, SettingsField
+from clusters.postgres.names import OBJECT_NAME
+from tasks.shown import PAGE_MAX
+
+#: A page of a list that is sorted by name: those behind `after`, which is the last name of the page before.
+After = Annotated[str, Query(pattern=f"^$|{OBJECT_NAME}")]
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 _TEXT: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
 _LINES: dict[str, Any] = {"type": "array", "items": {"type": "string"}}

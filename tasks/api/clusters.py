@@ -7,22 +7,27 @@ from ninja import Router
 
 from clusters.forms import REQUEST_FORMS
 from clusters.models import Cluster
+from clusters.schedule_forms import ScheduleForm
 from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show, cluster_slots, instance_get
 from clusters.slots import SlotShow
 from tasks.api.auth import actor, needs
-from tasks.api.bodies import Body, body_of
+from tasks.api.bodies import After, Body, Limit, body_of, given
 from tasks.api.requests import PLAN_HASH, IdempotencyKey, requested
 from tasks.board import Act, BoardShown, board_show
 from tasks.forecasts import SpaceShow, forecasts_of, space_shown
+from tasks.scheduling import CHANGE, ScheduleShown, schedule_change, schedules_shown
 from tasks.services import job_preview
-from tasks.shown import JobShown
+from tasks.shown import PAGE_MAX, JobShown
 
 router = Router(tags=["clusters"])
+ScheduleChanges = body_of("ScheduleChanges", ScheduleForm)
+ScheduleChanges.needed = ()  # what is left out stays
 HERE = ("cluster", "instance")  # what the address names
 
 NewCluster = body_of("NewCluster", REQUEST_FORMS["create_cluster"], **PLAN_HASH)
 NewStandby = body_of("NewStandby", REQUEST_FORMS["add_standby"], without=("cluster",), **PLAN_HASH)
-Reason = body_of("Reason", REQUEST_FORMS["verify"], without=HERE, **PLAN_HASH)
+NewVerify = body_of("NewVerify", REQUEST_FORMS["verify"], without=HERE, **PLAN_HASH)
+Reason = body_of("Reason", REQUEST_FORMS["start_instance"], without=HERE, **PLAN_HASH)
 Confirmed = body_of("Confirmed", REQUEST_FORMS["stop_instance"], without=HERE, **PLAN_HASH)
 NewSync = body_of("NewSync", REQUEST_FORMS["set_sync"], without=HERE, **PLAN_HASH)
 NewSlot = body_of("NewSlot", REQUEST_FORMS["create_slot"], without=HERE, **PLAN_HASH)
@@ -42,9 +47,9 @@ class Plan(Body):
 
 
 @router.get("/clusters", auth=needs("clusters.view_cluster"), response=list[ClusterShow])
-def clusters(request: HttpRequest) -> Any:
-    """All clusters, with their instances."""
-    return cluster_list()
+def clusters(request: HttpRequest, after: After = "", limit: Limit = PAGE_MAX) -> Any:
+    """The clusters by name, with their instances; `after` the last name of a page gives the next page."""
+    return cluster_list(after, limit)
 
 
 class ClusterAndSpace(ClusterShow):
@@ -63,6 +68,21 @@ def cluster(request: HttpRequest, name: str) -> Any:
 def board(request: HttpRequest, name: str, act: Act = "switchover") -> Any:
     """The eligibility board: every standby under every rule of an act, from the last look. Nothing is looked at anew."""
     return board_show(name, act)
+
+
+@router.get("/clusters/{name}/schedules", auth=needs("clusters.view_cluster"), response=list[ScheduleShown])
+def schedules(request: HttpRequest, name: str) -> Any:
+    """When the cluster is verified by itself, at which depth, and when it was last."""
+    row = cluster_get(name)
+    return schedules_shown([row])[row.pk]
+
+
+@router.patch("/clusters/{name}/schedules", auth=needs(CHANGE), response=list[ScheduleShown])
+def change_schedules(request: HttpRequest, name: str, body: ScheduleChanges) -> Any:  # type: ignore[valid-type]
+    """Change what is given."""
+    row = cluster_get(name)
+    schedule_change(actor=actor(request), cluster=row, data=given(body))
+    return schedules_shown([row])[row.pk]
 
 
 @router.post("/clusters", auth=needs("tasks.run_create_cluster"), response={202: JobShown})
@@ -101,7 +121,7 @@ def remove_standby(
 
 
 @router.post("/clusters/{name}/verify", auth=needs("tasks.run_verify"), response={202: JobShown})
-def verify(request: HttpRequest, response: HttpResponse, name: str, body: Reason, key: IdempotencyKey = None) -> Any:  # type: ignore[valid-type]
+def verify(request: HttpRequest, response: HttpResponse, name: str, body: NewVerify, key: IdempotencyKey = None) -> Any:  # type: ignore[valid-type]
     """Look at every pair of the cluster now."""
     return requested(request, response, "verify", body, key, cluster=cluster_get(name))
 

@@ -9,10 +9,10 @@ from clusters.forms import REQUEST_FORMS
 from clusters.selectors import ServerShow, server_get, server_list, server_show
 from clusters.server_forms import HostKeyForm, ServerForm, SshKeyForm
 from tasks.api.auth import actor, needs
-from tasks.api.bodies import body_of, given
+from tasks.api.bodies import After, Limit, body_of, given
 from tasks.api.requests import IdempotencyKey, requested
 from tasks.registration import host_key_confirm, server_add, server_change, server_remove, ssh_key_change
-from tasks.shown import JobShown
+from tasks.shown import PAGE_MAX, JobShown
 
 router = Router(tags=["servers"])
 NewServer = body_of("NewServer", ServerForm)
@@ -24,9 +24,9 @@ NewSshKey = body_of("NewSshKey", SshKeyForm)
 
 
 @router.get("/servers", auth=needs("clusters.view_server"), response=list[ServerShow])
-def servers(request: HttpRequest) -> Any:
-    """All servers."""
-    return server_list()
+def servers(request: HttpRequest, after: After = "", limit: Limit = PAGE_MAX) -> Any:
+    """The servers by name; `after` the last name of a page gives the next page."""
+    return server_list(after, limit)
 
 
 @router.post("/servers", auth=needs("clusters.add_server"), response={201: ServerShow})

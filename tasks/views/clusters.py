@@ -11,16 +11,19 @@ from django.utils.translation import gettext as _
 
 from clusters.copies import kept_copies
 from clusters.models import Cluster, Instance, KeptCopy
-from clusters.selectors import connection_string
+from clusters.samples import last_hours_of_instances
+from clusters.selectors import connection_string, monitor_interval
 from clusters.slots import UNKNOWN, slots_of
 from tasks.adopted import adopted_reason
+from tasks.charts import spark_of
 from tasks.forecasts import forecasts_of
 from tasks.kinds import ACTIVE, KINDS
 from tasks.members import Members, members_of
 from tasks.models import Job
 from tasks.promise import promise_of
-from tasks.standing import difference, facts_of, position, remarks, slot_words
-from tasks.topology import narrow, tree, wide
+from tasks.schedule import is_overdue
+from tasks.standing import difference, facts_of, position, proof_of, remarks, slot_words
+from tasks.topology import fresh_for, narrow, tree, wide
 from tasks.verdicts import VERDICTS, clusters_ranked
 from tasks.views.acts import busy_reason, cluster_acts, followers_of, instance_acts, request_url
 from tasks.views.alarms import appointments, dead_primary, writable
@@ -37,6 +40,8 @@ def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
     jobs, holder = jobs_of(cluster) if request.user.has_perm("tasks.view_job") else (None, holder_of(cluster))
     places = tree(members.instances, members.pairs)
     acts = cluster_acts(request.user, cluster, holder)
+    interval = monitor_interval()
+    fresh = fresh_for(cluster, interval)
     return render(
         request,
         "clusters/cluster.html",
@@ -46,9 +51,10 @@ def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
         verdict=VERDICTS[cluster.rank],
         members=members,
         remarks=remarks(members),
-        pictures=[("wide", wide(places)), ("narrow", narrow(places))],
+        pictures=[("wide", wide(places, fresh)), ("narrow", narrow(places, fresh))],
+        unwatched=interval is None and not cluster.is_watched,
         rows=instance_rows(request, cluster, members, holder),
-        pairs=[(pair, members.latest.get(pair.pk), slot_words(pair)) for pair in members.pairs],
+        pairs=pair_rows(members),
         acts=[act for act in acts if not act.kind.confirm],
         rare_acts=[act for act in acts if act.kind.confirm],
         holder=holder,
@@ -62,6 +68,7 @@ def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
         writable=writable(members),
         declared=next((row for row in members.instances if row.role == Instance.Role.PRIMARY), None),
         appointments=appointments(request, cluster),
+        overdue=is_overdue(cluster),
     )
 
 
@@ -93,12 +100,26 @@ def instance_rows(request: HttpRequest, cluster: Cluster, members: Members, hold
             "instance": instance,
             "pair": by_standby.get(instance.pk),
             "difference": difference(instance),
+            "proof": None if cluster.adopted_at else proof_of(instance),
             "facts": facts_of(instance),
             "position": position(instance),
             "acts": (acts := instance_acts(request.user, instance, followers.get(instance.pk, []), holder)),
             "rejoin": next((act.url for act in acts if act.kind.name == "rejoin" and not act.reason), ""),
         }
         for instance in members.instances
+    ]
+
+
+def pair_rows(members: Members) -> list[dict[str, Any]]:
+    hours = last_hours_of_instances(pair.standby_id for pair in members.pairs)
+    return [
+        {
+            "pair": pair,
+            "latest": members.latest.get(pair.pk),
+            "slot": slot_words(pair),
+            "spark": spark_of(hours.get(pair.standby_id), pair.lag_bytes),
+        }
+        for pair in members.pairs
     ]
 
 

@@ -16,6 +16,8 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
 from clusters.models import Cluster, Instance, Server
+from clusters.samples import last_hours_of_clusters
+from tasks.charts import Spark, spark_of
 from tasks.kinds import ACTIVE, Status
 from tasks.members import Members, members_of
 from tasks.models import Job, JobStep
@@ -58,6 +60,7 @@ class Row:
     verdict: Verdict
     members: Members
     last_job: Job | None
+    spark: Spark | None = None
 
     @cached_property
     def remarks(self) -> list[Remark]:
@@ -92,7 +95,11 @@ class Fleet:
     def rows(self) -> list[Row]:
         clusters = list(self.page.object_list)
         members, jobs = members_of(clusters), jobs_latest(clusters)
-        return [Row(cluster, VERDICTS[cluster.rank], members[cluster.pk], jobs.get(cluster.pk)) for cluster in clusters]
+        hours = last_hours_of_clusters(cluster.pk for cluster in clusters)
+        rows = [Row(cluster, VERDICTS[cluster.rank], members[cluster.pk], jobs.get(cluster.pk)) for cluster in clusters]
+        for row in rows:
+            row.spark = spark_of(hours.get(row.cluster.pk), row.members.furthest.lag_bytes if row.members.furthest else None)
+        return rows
 
     def _matching(self) -> QuerySet[Any]:
         rows = clusters_ranked()

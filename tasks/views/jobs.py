@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from tasks.actor import actor_of
 from tasks.control import past_no_return
+from tasks.durations import step_bars
 from tasks.kinds import ACTIVE, CANCELABLE, KINDS, RESUMABLE, UNENDED, Status
 from tasks.models import AuditEntry, Job
 from tasks.outcome import outcome_of
@@ -29,6 +30,7 @@ from tasks.views.words import live_words
 def job_page(request: HttpRequest, job_id: int) -> HttpResponseBase:
     job = job_or_404(job_id)
     label = capfirst(str(job.get_kind_display()))
+    steps = list(job.steps.order_by("position"))
     return render(
         request,
         "tasks/job.html",
@@ -36,7 +38,8 @@ def job_page(request: HttpRequest, job_id: int) -> HttpResponseBase:
         crumbs=[(_("Fleet"), reverse("admin:index")), (_("Jobs"), reverse("admin:tasks_job_changelist"))],
         job=job,
         label=label,
-        steps=list(job.steps.order_by("position")),
+        steps=steps,
+        bars=step_bars(job, steps),
         ended=job.status not in UNENDED,
         obstacles=[finding_remark("", obstacle) for obstacle in job.result.get("obstacles", ())],
         view="plan" if request.GET.get("view") == "plan" else "log",

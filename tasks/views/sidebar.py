@@ -21,6 +21,7 @@ _PLACES: Final = (
             (gettext_noop("Servers"), "dns", "admin:clusters_server_changelist", "clusters.view_server"),
             (gettext_noop("Jobs"), "checklist", "admin:tasks_job_changelist", "tasks.view_job"),
             (gettext_noop("Verifications"), "fact_check", "admin:clusters_verification_changelist", "clusters.view_verification"),
+            (gettext_noop("Schedules"), "event_repeat", "schedules", "clusters.view_cluster"),
             (gettext_noop("Audit trail"), "history_edu", "admin:tasks_auditentry_changelist", "tasks.view_auditentry"),
         ),
     ),
@@ -31,8 +32,8 @@ _PLACES: Final = (
             (gettext_noop("Groups"), "group", "admin:auth_group_changelist", "auth.view_group"),
             (gettext_noop("API tokens"), "key", "admin:tasks_apitoken_changelist", "tasks.view_apitoken"),
             (
-                gettext_noop("Schedules"),
-                "event_repeat",
+                gettext_noop("Own tasks"),
+                "settings_suggest",
                 "admin:django_celery_beat_periodictask_changelist",
                 "django_celery_beat.view_periodictask",
             ),
@@ -58,8 +59,10 @@ def _items(request: HttpRequest, places: tuple[tuple[str, str, str, str], ...]) 
 def _is_here(request: HttpRequest, address: str) -> bool:
     """The fleet is where its clusters' pages are; jobs and servers have theirs beside the admin's lists."""
     path = request.path
+    if address == reverse("schedules"):
+        return path == address or (path.startswith("/clusters/") and path.endswith("/schedules/"))
     if address == reverse("admin:index"):
-        return path == address or path.startswith("/clusters/")
+        return path == address or (path.startswith("/clusters/") and not path.endswith("/schedules/"))
     beside = {reverse("admin:tasks_job_changelist"): "/jobs/", reverse("admin:clusters_server_changelist"): "/servers/"}
     return path.startswith((address, beside.get(address, address)))
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from clusters import services
 from clusters.hosts.machine import HostError
 from clusters.instances import InstanceHandle
-from clusters.models import Instance, ReplicationPair
+from clusters.models import Instance, ReplicationPair, Verification, VerificationRun
 from clusters.models.cluster import Lifecycle
+from clusters.postgres import drift_rules
 from clusters.postgres.facts import InstanceFacts
 from tasks.actor import SCHEDULE
 from tasks.audit import audit_single
@@ -23,6 +24,8 @@ from tasks.kinds import RUNNABLE
 from tasks.models import Job
 from tasks.plan import PlanItem, PlanRequest
 from tasks.refusals import holder_of
+from tasks.workflows.contents import content_of, corruption_of
+from tasks.workflows.deep import NOTES, candidates_judged, drift_of, faults_of, found_kept
 from tasks.workflows.judging import Marker, pair_judged
 from tasks.workflows.looking import logins_tried, member_looked
 from tasks.workflows.marker import marker_plan, marker_seen, marker_write
@@ -31,6 +34,7 @@ from tasks.workflows.planning import planned_cluster, planned_rows
 from tasks.workflows.step import Step, StepFailed, Workflow
 
 ARRIVAL_SECONDS: Final = 10.0
+Depth = VerificationRun.Depth
 
 
 def instances_seen(ctx: Context) -> str:
@@ -43,13 +47,14 @@ def instances_seen(ctx: Context) -> str:
     writable = [name for name, facts in seen.items() if facts and not facts.in_recovery]
     if len(writable) > 1:
         ctx.warn(f"{' and '.join(writable)} both accept writes. Keep applications away from all but one before anything else is done.")
+    ctx.keep(silent=[name for name, facts in seen.items() if facts is None], writable=writable)
     answering = [f"{name} is a {facts.role}" for name, facts in seen.items() if facts]
     return f"{', '.join(answering)}." if answering else "No instance answers."
 
 
 def _looked(ctx: Context, row: Instance) -> InstanceFacts | None:
-    """Its facts, None where it does not answer. A look that a person asks for looks around it too; the standing one, often, does not."""
-    return instance_observed(ctx.handle(row)).facts if _is_standing(ctx) else member_looked(ctx, row).now
+    """Its facts, None where it does not answer. A deep look looks around it too; the standing one, often, does not."""
+    return instance_observed(ctx.handle(row)).facts if depth_of(ctx) == Depth.STANDING else member_looked(ctx, row).now
 
 
 def _space_looked_at(ctx: Context, silent: list[str]) -> None:
@@ -104,8 +109,8 @@ def logins_seen(ctx: Context) -> str:
     """Try the logins that a change of the primary would need"""
     if ctx.cluster.adopted_at:
         return "The cluster was adopted: the panel does not change its primary."
-    if _is_standing(ctx):
-        return "Left to a look that a person asks for."
+    if depth_of(ctx) == Depth.STANDING:
+        return "Left to a deep look."
     rows = [row for row in _instances(ctx) if row.quarantined_at is None]
     standbys = [row for row in rows if row.observed_role == Instance.Observed.STANDBY]
     refused = {row.name: names for row in standbys if (names := _refused(ctx, row, [other for other in rows if other.pk != row.pk]))}
@@ -123,9 +128,9 @@ def _refused(ctx: Context, standby: Instance, others: list[Instance]) -> list[st
     return [name for name, answer in tried.items() if answer]
 
 
-def _is_standing(ctx: Context) -> bool:
-    """Whether nobody asked for this look: it is one of those every few minutes."""
-    return ctx.job.source == SCHEDULE.source
+def depth_of(ctx: Context) -> str:
+    """How deep this job looks; one that an earlier release has left behind does what is done every few minutes."""
+    return str(ctx.params.get("depth") or Depth.STANDING)
 
 
 def row_sent(ctx: Context) -> str:
@@ -153,6 +158,81 @@ def pairs_judged(ctx: Context) -> str:
     verdicts = {pair.standby.name: pair_judged(ctx, pair, _marker(ctx, pair, sent)) for pair in _pairs(ctx)}
     ctx.result(cluster=ctx.cluster.name, verdicts=verdicts)
     return _verdict_sentence(verdicts)
+
+
+def depths_judged(ctx: Context) -> str:
+    """Compare each instance with what is declared, and judge every standby as the next primary"""
+    if depth_of(ctx) == Depth.STANDING:
+        return "Left to a deep look."
+    found = list(drift_of(ctx))
+    standings = {} if ctx.cluster.adopted_at else candidates_judged(ctx)
+    number = found_kept(ctx, [*found, *((name, finding) for name, standing in standings.items() for finding in standing.obstacles)])
+    able = [name for name, standing in standings.items() if standing.eligible]
+    words = f"{', '.join(able)} could take over now." if able else "No standby could take over now." if standings else ""
+    return f"{number} findings. {words}".strip() if number else f"All is as declared. {words}".strip()
+
+
+def contents_compared(ctx: Context) -> str:
+    """Compare the rows of the primary and each standby"""
+    if depth_of(ctx) != Depth.CONTENT:
+        return "Left to a look at the content."
+    if ctx.cluster.is_watched:
+        return "The cluster is only watched: its tables are not read."
+    try:
+        sentence, found = content_of(ctx)
+    except HostError as error:
+        ctx.warn(error.what)
+        return f"The rows were not compared: {error.what}"
+    found_kept(ctx, found)
+    return sentence
+
+
+def relations_checked(ctx: Context) -> str:
+    """Run pg_amcheck on a standby"""
+    if depth_of(ctx) != Depth.CONTENT:
+        return "Left to a look at the content."
+    if ctx.cluster.adopted_at:
+        return "The cluster was adopted: pg_amcheck is not run."
+    try:
+        sentence, found = corruption_of(ctx)
+    except HostError as error:
+        ctx.warn(error.what)
+        return f"pg_amcheck was not run: {error.what}"
+    found_kept(ctx, found)
+    return sentence
+
+
+def run_recorded(ctx: Context) -> str:
+    """Put down the run and what it found"""
+    verdicts, seen = ctx.job.result.get("verdicts", {}), ctx.state_of(instances_seen.__name__)
+    alone = [drift_rules.instance_silent(name) for name in seen.get("silent", []) if not verdicts]
+    several = drift_rules.several_writable(seen.get("writable", []))
+    own = [{**finding.as_row(), "instance": str(finding.value)} for finding in alone]
+    own += [{**several.as_row(), "instance": ""}] if several else []
+    found = own + [row for step in ctx.job.steps.order_by("position") for row in step.state.get("findings", [])]
+    verdict = run_verdict(verdicts.values(), found)
+    services.verification_run_record(ctx.cluster, depth=depth_of(ctx), verdict=verdict, findings=found, job_id=ctx.job.pk)
+    ctx.result(depth=depth_of(ctx), verdict=verdict, findings=faults_of(found))
+    return f"{len(found)} findings beside those of the pairs." if found else "Nothing was found beside the pairs."
+
+
+def run_verdict(verdicts: Iterable[str], findings: Iterable[Mapping[str, Any]]) -> str:
+    """The worst of the pairs and of the run's own findings. That a standby could not be promoted now is a warning: it replicates."""
+    names = {row["name"] for row in findings} - NOTES
+    own = {"failed"} if names & FAILED else {"unknown"} if names & {"instance_silent"} else {"warning"} if names else set()
+    worst = {*verdicts, *own}
+    return next((word for word in ("failed", "unknown", "warning") if word in worst), Verification.Verdict.OK)
+
+
+#: Findings of a run that say that data is wrong, or about to be.
+FAILED: Final = frozenset({"several_writable", "content_differs", "relation_corrupt"})
+
+
+def _summary(ctx: Context) -> str:
+    """What was found of the pairs, and how much beside them."""
+    pairs = _verdict_sentence(ctx.job.result.get("verdicts", {}))
+    number = ctx.job.result.get("findings", 0)
+    return f"{pairs} {number} further findings." if number else pairs
 
 
 def _marker(ctx: Context, pair: ReplicationPair, sent: dict[str, str | None]) -> Marker:
@@ -191,5 +271,16 @@ def _row_plan(request: PlanRequest) -> Iterable[PlanItem]:
 
 
 WORKFLOW = Workflow(
-    steps=(Step(instances_seen), Step(quarantine_kept), Step(logins_seen), Step(row_sent, plan=_row_plan), Step(pairs_judged))
+    steps=(
+        Step(instances_seen),
+        Step(quarantine_kept),
+        Step(logins_seen),
+        Step(row_sent, plan=_row_plan),
+        Step(pairs_judged),
+        Step(depths_judged),
+        Step(contents_compared),
+        Step(relations_checked),
+        Step(run_recorded),
+    ),
+    summary=_summary,
 )

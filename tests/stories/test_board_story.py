@@ -7,7 +7,6 @@ import pytest
 
 from clusters.models import Cluster, Instance
 from tasks.board import ACTS, StandbyShown, board_show
-from tasks.runner import run
 from tests.stage import Stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,9 +60,7 @@ def test_the_standing_look_does_not_look_around(stage: Stage) -> None:
     stage.create()
     stage.standby(name="node2")
     Instance.objects.update(surroundings={})
-    job = stage.request("verify", cluster="orders")
-    type(job).objects.filter(pk=job.pk).update(source="schedule")
-    run(job.pk)
+    stage.done("verify", cluster="orders", depth="standing")
     assert Instance.objects.get(name="node2").surroundings == {}
     assert Cluster.objects.get().instances.exclude(observed={}).count() == 2
     for act in ACTS:

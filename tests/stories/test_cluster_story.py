@@ -16,7 +16,8 @@ def test_a_row_written_on_the_primary_is_read_on_its_standby_and_on_the_standby_
     with stage.connect(primary) as session:
         session.execute("INSERT INTO t VALUES (1001)")
     job = stage.done("verify", cluster="orders")
-    assert job.result == {"cluster": "orders", "verdicts": {"node2": "ok", "node3": "ok"}}, log_of(job)
+    verdicts = {"node2": "ok", "node3": "ok"}
+    assert job.result == {"cluster": "orders", "verdicts": verdicts, "depth": "deep", "verdict": "ok", "findings": 0}, log_of(job)
     for name in ("node2", "node3"):
         with stage.connect(Instance.objects.get(name=name)) as session:
             assert session.execute("SELECT count(*), max(g), pg_is_in_recovery() FROM t").fetchone() == (1001, 1001, True)

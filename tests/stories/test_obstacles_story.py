@@ -451,8 +451,8 @@ def test_what_blocks_fires_on_a_standby_that_was_away_for_too_long(scene: Scene,
 
 # -- nothing that blocks is left out
 
-#: Of these a verification judges a pair, or a discovery what it found: nothing is refused by them.
-FINDINGS = {"verify", "care", "adoption"}
+#: Of these a verification judges a pair, an instance or its rows, or a discovery what it found: nothing is refused by them.
+FINDINGS = {"verify", "care", "adoption", "drift", "content"}
 #: Asked by a step of its own, above.
 BY_A_STEP = {("clone", "login_failed")}
 #: sync_names_differ is a finding too, though it stands in the table of the changes.

@@ -44,6 +44,10 @@ PAGES: dict[str, str] = {
     "cluster-create": "tasks.run_create_cluster",
     "cluster-page": "clusters.view_cluster",
     "cluster-board": "clusters.view_cluster",
+    "cluster-charts": "clusters.view_cluster",
+    "cluster-history": "clusters.view_verification",
+    "cluster-schedules": "django_celery_beat.change_periodictask",
+    "schedules": "clusters.view_cluster",
     "cluster-request": "tasks.run_add_standby",
     "instance-request": "tasks.run_stop_instance",
     "server-page": "clusters.view_server",
@@ -56,6 +60,7 @@ PAGES: dict[str, str] = {
     "adoption-report": "clusters.view_discovery",
     "adopt-request": "tasks.run_adopt_cluster",
     "job-page": "tasks.view_job",
+    "job-durations": "tasks.view_job",
     "job-runbook": "tasks.view_job",
     "audit-verify": "tasks.view_auditentry",
     "job-cancel": "tasks.run_verify",
@@ -251,7 +256,7 @@ def test_every_rule_is_of_a_route_that_is_there(world: World) -> None:
 def test_the_walk_sees_what_it_must(world: World) -> None:
     seen = {(route.name, method) for route in routes(world) for method in route.methods}
     assert {("api:forget", "DELETE"), ("api:stream", "GET"), ("job-stream", "GET"), ("admin:index", "GET"), ("api:create", "POST")} <= seen
-    assert len([route for route in routes(world) if is_api(route)]) == 47
+    assert len([route for route in routes(world) if is_api(route)]) == 50
 
 
 def test_no_page_but_the_login_and_the_health_check_is_open(world: World) -> None:

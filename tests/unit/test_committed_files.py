@@ -70,3 +70,8 @@ def it_leaves_the_choice_of_the_registry_to_the_machine() -> None:
     """No file says where packages come from: pip's and uv's own settings do."""
     mine = str(Path(__file__).relative_to(ROOT))
     assert [name for name, text in committed().items() if name != mine and REGISTRY_OPTIONS.search(text)] == []
+
+
+def test_no_file_holds_what_a_merge_left_undecided() -> None:
+    marks = re.compile(r"^(<{7} |>{7} )", re.MULTILINE)
+    assert [name for name, text in committed().items() if marks.search(text)] == []

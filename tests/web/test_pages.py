@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from clusters.models import Discovery
+from clusters.schedules import schedules_make
+from clusters.services import instance_record_promotable, verification_run_record
 from tasks.kinds import Status
-from tests.factories import EventFactory, InstanceFactory, JobFactory, PairFactory, StepFactory, VerificationFactory, cluster_with_standbys
+from tests.factories import (
+    AuditFactory,
+    EventFactory,
+    InstanceFactory,
+    JobFactory,
+    PairFactory,
+    StepFactory,
+    VerificationFactory,
+    cluster_with_standbys,
+)
 from tests.rounds import rounds
 from tests.unit.clusters.postgres.handmade import follower, line, well_made
+from tests.unit.kept import keep
 from tests.web.conftest import Panel
 
 pytestmark = pytest.mark.needs("browser")
@@ -35,7 +49,19 @@ def world() -> list[str]:
         "cure": "Look at its log.",
     }
     verification = VerificationFactory(pair=pair, verdict="failed", findings=[finding])
+    schedules_make(cluster)
+    deep = {**finding, "severity": "warns", "instance": LONG}
+    verification_run_record(cluster, depth="deep", verdict="warning", findings=[deep], job_id=40)
+    instance_record_promotable(third, "x" * 90)
+    instance_record_promotable(cluster.instances.get(name="orders-2"), "")
     cluster_with_standbys("billing")
+    keep([cluster], count=60)
+    keep([cluster], seconds=3600, count=100)
+    AuditFactory(cluster_name="orders", reason="Because " + "y" * 80)
+    ended = timezone.now()
+    done = JobFactory(kind="switchover", cluster=cluster, finished_at=ended, result={"new_primary": LONG})
+    for position in (1, 2):
+        StepFactory(job=done, position=position, title="z" * 60, status="done", started_at=ended - timedelta(minutes=1), finished_at=ended)
     running = JobFactory(kind="add_standby", status=Status.RUNNING, cluster=cluster, instance=third, reason="Because " + "y" * 80)
     StepFactory(job=running, position=1, title="Look around", status="done", sentence="/srv/" + "z" * 120)
     StepFactory(
@@ -53,6 +79,8 @@ def world() -> list[str]:
     return [
         "/admin/", "/admin/?verdict=ok", "/clusters/orders/", "/clusters/create/", "/clusters/billing/add-standby/",
         "/clusters/orders/board/", "/clusters/orders/board/?act=failover",
+        "/clusters/orders/charts/?range=24h", "/jobs/durations/", f"/jobs/{done.pk}/",
+        "/clusters/orders/verifications/", "/clusters/orders/schedules/", "/clusters/orders/verify/", "/schedules/",
         "/clusters/billing/billing-2/stop/", "/clusters/orders/orders-2/stop/", f"/jobs/{running.pk}/", f"/jobs/{refused.pk}/",
         "/adopt/", "/adopt/41/", f"/jobs/{running.pk}/?view=plan", f"/servers/{server}/", "/admin/tasks/job/", "/admin/clusters/server/",
         "/admin/clusters/verification/",
@@ -79,18 +107,44 @@ def test_no_page_overflows_or_breaks_its_policy(panel: Panel, width: int, scheme
     assert "\n".join(wide) == ""
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-def test_no_page_shuts_out_those_who_cannot_see_it(panel: Panel, width: int, scheme: str) -> None:
-    """axe finds no serious fault in what is the panel's own: its pages and its frame."""
-    addresses = [address for address in world() if not address.startswith("/admin/") or address == "/admin/"]
-    page, axe, faults = panel.open("/admin/", who="adam", width=width, scheme=scheme), Axe(), list[str]()
-    for address in addresses:
+#: The main pages are looked at in every theme and width, the others in one of each.
+MAIN = re.compile(
+    r"/admin/\?verdict=ok|/clusters/orders/(charts/\?range=.*)?|/clusters/billing/add-standby/|/jobs/(durations|\d+)/|/servers/.*"
+    r"|/admin/(tasks/auditentry|clusters/verification)/"
+)
+AXE = Axe().axe_script
+STRUCTURE = ["wcag2a", "wcag2aa", "wcag21aa"]
+#: (width, theme, what is asked): how a page is built depends on the width, what stands out from what on the theme.
+LOOKS = [
+    (1440, "light", STRUCTURE), (1440, "dark", ["color-contrast"]), (390, "dark", STRUCTURE), (390, "light", ["color-contrast"]),
+]  # fmt: skip
+
+
+def test_no_page_shuts_out_those_who_cannot_see_it(panel: Panel) -> None:
+    """axe finds no serious fault in the panel's own pages, nor in unfold's lists as the panel frames them."""
+    addresses = [address for address in world() if not address.startswith("/admin/") or MAIN.fullmatch(address)]
+    faults = unfit_in(panel.open("/admin/login/", who=""), LOOKS)
+    page = panel.open("/admin/", who="adam")
+    for number, address in enumerate(addresses):
         page.goto(address)
-        found = axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}).response["violations"]
-        faults += [
-            f"{address} {fault['id']}: {fault['nodes'][0]['html'][:120]}" for fault in found if fault["impact"] in ("serious", "critical")
-        ]
+        faults += unfit_in(page, LOOKS if MAIN.fullmatch(address) else [LOOKS[number % 2 * 2]])
     assert "\n".join(faults) == ""
+
+
+def unfit_in(page: Page, looks: list[tuple[int, str, list[str]]]) -> list[str]:
+    """The serious faults of a page as it is open, in these widths and themes."""
+    faults = list[str]()
+    page.evaluate(AXE)
+    for width, scheme, asked in looks:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate("dark => document.documentElement.classList.toggle('dark', dark)", scheme == "dark")
+        found = page.evaluate("asked => axe.run({runOnly: asked, resultTypes: ['violations']}).then(told => told.violations)", asked)
+        faults += [
+            f"{page.url} {width} {scheme} {fault['id']}: {fault['nodes'][0]['html'][:160]}"
+            for fault in found
+            if fault["impact"] in ("serious", "critical")
+        ]
+    return faults
 
 
 def test_a_keyboard_reaches_the_content_and_the_menus(panel: Panel) -> None:
@@ -124,6 +178,35 @@ def test_the_fleet_renews_itself(panel: Panel) -> None:
     page.evaluate("document.getElementById('fleet').dataset.mark = 'same page'")
     expect(page.locator("table .pg-badge").first).to_contain_text("a standby is down", timeout=25_000)
     expect(page.locator("#fleet")).to_have_attribute("data-mark", "same page")
+
+
+def test_a_chart_tells_its_values_and_takes_a_range_that_is_drawn(panel: Panel) -> None:
+    """By pointer and by keyboard; and it says so aloud."""
+    keep([cluster_with_standbys("orders")], count=1440)
+    page = panel.open("/clusters/orders/charts/?range=24h", who="vera")
+    plot = page.locator(".pg-plot").first
+    plot.hover(position={"x": 300, "y": 50})
+    expect(plot.locator(".pg-cross")).to_contain_text(re.compile(r"orders-2: [\d.]+ [kM]?B"))
+    page.mouse.move(5, 5)
+    expect(plot.locator(".pg-cross")).to_have_count(0)
+    slider = page.get_by_role("slider", name="Lag in bytes")
+    slider.focus()
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("orders-2: "))
+    newest = slider.get_attribute("aria-valuetext") or ""
+    page.keyboard.press("Home")
+    expect(slider).not_to_have_attribute("aria-valuetext", newest)
+    expect(page.get_by_text("Or draw over a chart")).to_be_visible()
+    box = plot.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 40)
+    expect(plot.locator(".pg-chosen")).to_be_visible()
+    page.mouse.up()
+    page.wait_for_url(re.compile(r"from=.*to="))
+    expect(page.locator("#charts .pg-sub").first).to_contain_text("one point for")
+    first, last = (page.locator(f"[name={name}]").input_value() for name in ("from", "to"))
+    assert timedelta(hours=11) < datetime.fromisoformat(last) - datetime.fromisoformat(first) < timedelta(hours=13)
 
 
 def test_the_connection_string_is_copied(panel: Panel) -> None:

@@ -7,25 +7,29 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from clusters.schedule_forms import ScheduleForm
 from clusters.selectors import ClusterShow, cluster_get, cluster_list, cluster_show, cluster_slots
 from tasks.board import ACTS as BOARD_ACTS
 from tasks.board import BoardShown, board_show
 from tasks.console.adoption import AdoptionVerbs
-from tasks.console.base import Ended, Exit
+from tasks.console.base import Ended, Exit, actor
 from tasks.console.connect import psql_run, way_to
 from tasks.console.copies import CopyVerbs
 from tasks.console.output import pairs, plain, table
 from tasks.console.promotions import PromotionVerbs
+from tasks.scheduling import schedule_change, schedules_shown
 
 INSTANCE_COLUMNS = ("name", "server", "role", "state", "host", "port", "timeline", "upstream", "sync_state", "lag_bytes")
 SLOT_COLUMNS = ("instance", "slot", "owner", "type", "active", "wal_status", "retained_bytes", "safe_bytes", "temporary", "observed_at")
+SCHEDULE_COLUMNS = ("depth", "enabled", "every_minutes", "day", "at", "tables", "last_run", "next_run")
 ACTS = {"start": "start_instance", "stop": "stop_instance", "restart": "restart_instance", "remove-standby": "remove_standby"}
 
 
 class Command(PromotionVerbs, CopyVerbs, AdoptionVerbs):
     help = (
         "Clusters: list, show, board, create, add-standby, remove-standby, start, stop, restart, switchover, failover, promote, rejoin, "
-        "copies, restore-copy, purge-copy, verify, set-sync, slots, create-slot, drop-slot, remove, adopt, take-over, forget, dsn, psql."
+        "copies, restore-copy, purge-copy, verify, schedule, set-sync, slots, create-slot, drop-slot, remove, adopt, "
+        "take-over, forget, dsn, psql."
     )
 
     def verbs(self, parsers: Any) -> None:
@@ -49,11 +53,25 @@ class Command(PromotionVerbs, CopyVerbs, AdoptionVerbs):
         self.promotion_verbs(parsers)
         self.copy_verbs(parsers)
         self.adoption_verbs(parsers)
-        self.asks(self.verb(parsers, "verify", "Look at every pair now.")).add_argument("name")
+        self._verify(self.asks(self.verb(parsers, "verify", "Look at every pair now.")))
+        self._schedule(self.verb(parsers, "schedule", "When the cluster is verified by itself; with an option, change it."))
         self._sync_and_slots(parsers)
         self.asks(self.verb(parsers, "remove", "Give up a cluster; its data goes to quarantine."), confirm=True).add_argument("name")
         self._connect(self.verb(parsers, "dsn", "Print a connection string.")).add_argument("--with-password", action="store_true")
         self._connect(self.verb(parsers, "psql", "Open psql; what follows -- is for psql.")).takes_rest = True
+
+    def _verify(self, parser: Any) -> None:
+        parser.add_argument("name")
+        parser.add_argument("--depth", help="standing, deep (else) or content")
+        parser.add_argument("--table", action="append", default=[], metavar="SCHEMA.TABLE", help="for content; may be given several times")
+
+    def _schedule(self, parser: Any) -> None:
+        parser.add_argument("name")
+        for field in ScheduleForm.base_fields:
+            many = (
+                {"action": "append", "metavar": "SCHEMA.TABLE", "help": "may be given several times"} if field == "content_tables" else {}
+            )
+            parser.add_argument(f"--{field.replace('_', '-')}", **many)
 
     def _sync_and_slots(self, parsers: Any) -> None:
         parser = self.asks(self.verb(parsers, "set-sync", "Change whom commits wait for."), confirm=True)
@@ -135,7 +153,15 @@ class Command(PromotionVerbs, CopyVerbs, AdoptionVerbs):
     verb_start = verb_stop = verb_restart = verb_remove_standby
 
     def verb_verify(self, options: dict[str, Any]) -> None:
-        self.request(options, "verify", {"cluster": options["name"]})
+        self.request(options, "verify", {"cluster": options["name"], "depth": options["depth"], "tables": options["table"]})
+
+    def verb_schedule(self, options: dict[str, Any]) -> None:
+        cluster = cluster_get(options["name"])
+        given = {field: options[field] for field in ScheduleForm.base_fields if options[field] is not None}
+        if given:
+            schedule_change(actor=actor(), cluster=cluster, data=given)
+        shown = schedules_shown([cluster])[cluster.pk]
+        self.say(options, shown, table([dict(each) for each in shown], SCHEDULE_COLUMNS))
 
     def verb_set_sync(self, options: dict[str, Any]) -> None:
         data = {"cluster": options["name"], "mode": options["mode"], "count": options["count"]}

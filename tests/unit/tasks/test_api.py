@@ -207,6 +207,17 @@ def test_jobs_are_listed_newest_first_and_by_pages(olga: Call) -> None:
     assert olga("GET", "/jobs?status=running") == (200, [])
 
 
+def test_clusters_and_servers_are_listed_by_name_and_by_pages(olga: Call) -> None:
+    for name in ("orders", "bills", "stock"):
+        cluster_with_standbys(name, standbys=0)
+    for what in ("clusters", "servers"):
+        names = [row["name"] for row in olga("GET", f"/{what}")[1]]
+        assert names == sorted(names)
+        assert [row["name"] for row in olga("GET", f"/{what}?limit=1&after={names[0]}")[1]] == [names[1]]
+        assert olga("GET", f"/{what}?after={names[-1]}") == (200, [])
+        assert olga("GET", f"/{what}?after=%00")[0] == 422
+
+
 @pytest.mark.parametrize("jobs", [1, 40])
 def test_listing_jobs_takes_a_constant_number_of_queries(jobs: int, bearer: Callable[..., Client], django_assert_max_num_queries) -> None:
     JobFactory.create_batch(jobs)
@@ -257,7 +268,7 @@ def test_a_wrong_method_is_answered_in_the_one_shape(olga: Call) -> None:
 
 
 def test_a_fault_of_ours_tells_the_caller_a_number_and_the_log_the_rest(olga: Call, monkeypatch, caplog) -> None:
-    monkeypatch.setattr("tasks.api.clusters.cluster_list", lambda: 1 / 0)
+    monkeypatch.setattr("tasks.api.clusters.cluster_list", lambda *page: 1 / 0)
     status, body = olga("GET", "/clusters")
     number = body["error"]["hint"].split()[6].rstrip(".")
     assert (status, body["error"]["code"]) == (500, "internal")

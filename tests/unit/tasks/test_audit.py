@@ -11,7 +11,8 @@ from typing import Any
 import pgtrigger
 import pytest
 from django.db import DatabaseError, connection, transaction
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tasks.audit import FIELDS, GENESIS, Fault, Verified, _exact, audit_append, audit_verify, entry_hash
@@ -149,6 +150,7 @@ PLAIN = st.recursive(
 )
 
 
+@hypothesis_settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # it is the machine that is slow, beside the lab
 @given(PLAIN)
 def it_makes_details_exact_once(value: Any) -> None:
     assert _exact(_exact(value)) == _exact(value)

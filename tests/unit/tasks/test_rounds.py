@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Mapping
@@ -43,6 +42,9 @@ class Database:
             monkeypatch.setattr(store, name, self._answers(getattr(self, name)))
         monkeypatch.setattr(store, "hours_write", lambda _interval: 0)
         monkeypatch.setattr(store, "prune", lambda: 0)
+        for name in ("rates_write", "rooms_write"):
+            monkeypatch.setattr(store, name, self._answers(lambda *_args: None))
+        monkeypatch.setattr("tasks.watching.disk.places_of", lambda _server: [])
         monkeypatch.setattr("tasks.watching.monitor.STORE_SECONDS", 0.01)
         monkeypatch.setattr("tasks.watching.monitor.VERIFY_SECONDS", 0.01)
 
@@ -92,8 +94,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, database: Database, sampled: Samp
         async def look(self) -> Look:
             return Look(self.target, sampled)
 
-        async def close(self) -> None:
-            await asyncio.sleep(0)
+        def close(self) -> None:
             database.log.append("closed")
 
     monkeypatch.setattr("tasks.watching.monitor.Watcher", Answering)

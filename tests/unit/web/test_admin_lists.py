@@ -152,13 +152,13 @@ def it_keeps_an_administrator_away_from_a_superusers_account(signed_in: Callable
 
 def it_switches_a_schedule_off_and_changes_nothing_else_of_it(signed_in: Callable[[str], Client]) -> None:
     task = PeriodicTask.objects.create(
-        name="verify", task="tasks.verify_all", interval=IntervalSchedule.objects.create(every=300, period="seconds")
+        name="verify_late", task="tasks.verify_late", interval=IntervalSchedule.objects.create(every=300, period="seconds")
     )
     client = signed_in("adam")
     assert "every 300 seconds" in text_of(client.get(address(PeriodicTask, "change", task.pk)).content.decode())
     post(client, address(PeriodicTask, "change", task.pk), {"name": "other", "task": "tasks.other", "args": "[1]"})
     task.refresh_from_db()
-    assert (task.enabled, task.name, task.task, task.args) == (False, "verify", "tasks.verify_all", "[]")
+    assert (task.enabled, task.name, task.task, task.args) == (False, "verify_late", "tasks.verify_late", "[]")
 
 
 def it_shows_only_the_places_one_may_go_to(get: Get) -> None:

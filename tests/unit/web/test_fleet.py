@@ -23,10 +23,12 @@ from tests.factories import (
     VerificationFactory,
     cluster_with_standbys,
 )
+from tests.unit.kept import keep
 from tests.unit.web.conftest import Get, queries_of, text_of
 
 pytestmark = pytest.mark.django_db
 LONG_AGO = dt.timedelta(hours=5)
+SPARK = re.compile(r"Lag: now 0 bytes, highest of the hour [\d.]+ [kM]B\.")
 
 
 def named(name: str, *, standby: dict[str, object] | None = None, primary: dict[str, object] | None = None, verdict: str = "ok") -> Cluster:
@@ -194,3 +196,18 @@ def it_sends_the_root_to_the_fleet(signed_in: Callable[[str], Client]) -> None:
 def it_sends_a_stranger_to_sign_in(client: Client) -> None:
     response = client.get("/clusters/orders/")
     assert (response.status_code, response["Location"]) == (302, "/admin/login/?next=/clusters/orders/")
+
+
+def it_draws_the_lag_of_the_last_hour_in_one_question_for_all_clusters(signed_in: Callable[[str], Client], get: Get) -> None:
+    clusters = [named("orders")]
+    keep(clusters)
+    client = signed_in("vera")
+    before = len(queries_of(client, "/admin/"))
+    words = re.findall(r'<svg class="pg-spark"[^>]*role="img" aria-label="([^"]*)"', get("vera", "/admin/"))
+    assert words == [SPARK.fullmatch(words[0])[0]]  # type: ignore[index]
+    assert re.findall(r'class="pg-spark"[^>]* aria-label="([^"]*)"', get("vera", "/clusters/orders/")) == words
+    keep([named(f"more-{number}") for number in range(5)])
+    assert len(queries_of(client, "/admin/")) == before
+    assert get("vera", "/admin/").count('class="pg-spark"') == 6
+    named("silent")
+    assert get("vera", "/admin/").count('class="pg-spark"') == 6  # nothing is drawn of what nobody asked

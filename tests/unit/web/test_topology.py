@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from clusters.models import Cluster, Instance, ReplicationPair, Server
-from tasks.topology import MARGIN, NARROW_WIDTH, box_tone, line_tone, narrow, role_words, shortened, tree, wide
+from tasks.topology import MARGIN, NARROW_WIDTH, WATCHED_FOR, box_tone, fresh_for, line_tone, narrow, role_words, shortened, tree, wide
 
 ALPHA = Server(pk=1, name="alpha", address="192.0.2.10")
 ORDERS = Cluster(pk=1, name="orders")
@@ -16,7 +16,9 @@ ORDERS = Cluster(pk=1, name="orders")
 
 def instance(key: int, name: str, role: str = "standby", **fields: object) -> Instance:
     values = {"lifecycle": "ready", "observed_role": role, "observed_at": timezone.now(), "port": 5432, **fields}
-    return Instance(pk=key, name=name, role=role, server=ALPHA, cluster=ORDERS, **values)
+    row = Instance(pk=key, name=name, role=role, server=ALPHA, cluster=ORDERS, **values)
+    row._state.fields_cache["state"] = None  # looked up: the monitor has none
+    return row
 
 
 def pair(upstream: Instance, standby: Instance, **fields: object) -> ReplicationPair:
@@ -103,3 +105,31 @@ def it_gives_a_line_the_tone_of_its_state(state: str, seen: dt.datetime | None, 
 def it_cuts_long_names_in_the_middle() -> None:
     assert shortened("a-standby-with-a-long-name-1", 20) == "a-standby…ong-name-1"
     assert shortened("node1", 20) == "node1"
+
+
+def it_greys_what_is_not_of_now_and_says_how_old_it_is() -> None:
+    ago = timezone.now() - dt.timedelta(minutes=5)
+    old, new = instance(5, "node5", observed_at=ago), instance(6, "node6")
+    first = instance(1, "node1", "primary")
+    places = tree([first, old, new], [pair(first, old, observed_at=ago), pair(first, new)])
+    for layout in (wide, narrow):
+        picture = layout(places, dt.timedelta(minutes=1))
+        assert {(box.name, box.tone, box.age) for box in picture.boxes} == {
+            ("node1", "ok", ""), ("node5", "unknown", "5 min ago"), ("node6", "ok", ""),
+        }  # fmt: skip
+        assert [(line.tone, line.lag) for line in picture.lines] == [
+            ("unknown", "lag 0 bytes · 0.0 s · 5 min ago"),
+            ("ok", "lag 0 bytes · 0.0 s"),
+        ]
+        assert "5 min ago" in picture.lines[0].sentence
+        everything = layout(places, fresh_for(ORDERS, None))
+        assert {box.tone for box in everything.boxes} | {line.tone for line in everything.lines} == {"unknown"}
+        assert all(box.age for box in everything.boxes)
+
+
+def it_knows_how_old_what_is_shown_may_be() -> None:
+    adopted = Cluster(pk=2, name="billing", adopted_at=timezone.now())
+    assert fresh_for(ORDERS, 5.0) == WATCHED_FOR
+    assert fresh_for(ORDERS, 60.0) == dt.timedelta(minutes=3)
+    assert fresh_for(ORDERS, None) == dt.timedelta(0)
+    assert fresh_for(adopted, None) == dt.timedelta(minutes=15)
