@@ -44,7 +44,7 @@ class Database:
         monkeypatch.setattr(store, "prune", lambda: 0)
         for name in ("rates_write", "rooms_write"):
             monkeypatch.setattr(store, name, self._answers(lambda *_args: None))
-        monkeypatch.setattr("tasks.watching.disk.places_of", lambda _server: [])
+        monkeypatch.setattr("tasks.watching.disk.places_read", dict)
         monkeypatch.setattr("tasks.watching.monitor.STORE_SECONDS", 0.01)
         monkeypatch.setattr("tasks.watching.monitor.VERIFY_SECONDS", 0.01)
 
