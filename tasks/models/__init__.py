@@ -1,7 +1,20 @@
 """What happens. Fields, constraints and small properties only: `tasks.services` requests, `tasks.runner` runs, `tasks.journal` logs."""
 
+from tasks.models.alert import Alert, AlertChannel, AlertRule, Notification, Severity, Silence
 from tasks.models.audit import AuditEntry
 from tasks.models.job import Job, JobEvent, JobStep
 from tasks.models.token import ApiToken
 
-__all__ = ["ApiToken", "AuditEntry", "Job", "JobEvent", "JobStep"]
+__all__ = [
+    "Alert",
+    "AlertChannel",
+    "AlertRule",
+    "ApiToken",
+    "AuditEntry",
+    "Job",
+    "JobEvent",
+    "JobStep",
+    "Notification",
+    "Severity",
+    "Silence",
+]

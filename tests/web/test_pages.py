@@ -186,7 +186,7 @@ def test_a_chart_tells_its_values_and_takes_a_range_that_is_drawn(panel: Panel) 
     page = panel.open("/clusters/orders/charts/?range=24h", who="vera")
     plot = page.locator(".pg-plot").first
     plot.hover(position={"x": 300, "y": 50})
-    expect(plot.locator(".pg-cross")).to_contain_text(re.compile(r"orders-2: [\d.]+ [kM]?B"))
+    expect(plot.locator(".pg-cross")).to_contain_text(re.compile(r"orders-2: [\d.,]+ [kM]?B"))
     page.mouse.move(5, 5)
     expect(plot.locator(".pg-cross")).to_have_count(0)
     slider = page.get_by_role("slider", name="Lag in bytes")
