@@ -15,8 +15,8 @@ from tests.lab.machine import DATA_ROOT, Machine
 from tests.lab.site import Site
 
 BUILDER_NUMBER = 250
-#: What an engine takes for its own identity and makes anew where it is missing.
-IDENTITY = ("engine-id", "network")
+#: What an engine takes for its own identity, or for the device of its file system, and makes anew where it is missing.
+IDENTITY = ("engine-id", "network", "volumes/backingFsBlockDev")
 KEPT_DAYS = 7
 
 
@@ -61,7 +61,7 @@ def _make(site: Site, public_key: str, archives: list[Path], template: Path) -> 
         run(["rm", "-rf", str(data / name)])
     unfinished = template.with_name(f".{template.name}")
     run(["rm", "-rf", str(unfinished)])
-    shutil.move(data, unfinished)
+    run(["mv", str(data), str(unfinished)])  # shutil.move copies no device files to another file system, of which layers may hold some
     unfinished.rename(template)
     shutil.rmtree(builder.directory)
 
