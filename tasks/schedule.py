@@ -70,16 +70,17 @@ def overdue() -> dict[int, datetime]:
 
     Where none has run yet: since when it should have. Two queries, whatever the number of clusters.
     """
-    return _overdue(schedules_enabled(), last_runs())
+    return overdue_of(schedules_enabled(), last_runs())
 
 
 def is_overdue(cluster: Cluster) -> bool:
     """The same for one cluster."""
     schedules = [each for each in schedules_of([cluster.pk]).get(cluster.pk, {}).values() if each.planned.enabled]
-    return cluster.pk in _overdue(schedules, last_runs(pk=cluster.pk))
+    return cluster.pk in overdue_of(schedules, last_runs(pk=cluster.pk))
 
 
-def _overdue(schedules: Iterable[Schedule], runs: Mapping[int, Mapping[str, datetime | None]]) -> dict[int, datetime]:
+def overdue_of(schedules: Iterable[Schedule], runs: Mapping[int, Mapping[str, datetime | None]]) -> dict[int, datetime]:
+    """The same of schedules that are switched on and `last_runs`, for those who have read both already."""
     now, found = timezone.now(), {}
     for schedule in schedules:
         if schedule.planned.depth != DEPTHS[0] or schedule.cluster_id not in runs:

@@ -48,7 +48,8 @@ class VerificationRun(models.Model):
     cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="verification_runs", verbose_name=_("cluster"))
     depth = models.CharField(_("depth"), max_length=10, choices=Depth, default=Depth.STANDING)
     verdict = models.CharField(_("verdict"), max_length=10, choices=Verification.Verdict)
-    # As in Verification, each with "instance": the name of the one it is about, or "" for the cluster. Those of pairs are in Verification.
+    # As in Verification, those of pairs left out. Each has "instance": the name of the one it is about, or "" for the cluster; "depth": of
+    # the look that finds such things; "act": "promotion" where it is in the way of one, else "".
     findings = models.JSONField(_("findings"), default=list)
     job_id = models.BigIntegerField(_("job"), null=True, help_text=_("Number of the job that looked."))
     created_at = models.DateTimeField(_("looked at"), auto_now_add=True)

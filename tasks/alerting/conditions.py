@@ -118,11 +118,11 @@ CONDITIONS: Final[dict[str, Condition]] = {
             _("Data pages on disk do not have the checksum that they were written with."),
         ),
         Condition(
-            "verification_failed", "verification", _CRITICAL, 0, _("verification failed"),
+            "verification_failed", "verification", _CRITICAL, 60, _("verification failed"),
             _("A verification found what must not be: a row that does not arrive, content that differs, a damaged relation."),
         ),
         Condition(
-            "verification_warning", "verification", _WARNING, 0, _("verification warns"),
+            "verification_warning", "verification", _WARNING, 60, _("verification warns"),
             _("A verification found what needs a look: a changed file, a setting that is too low, a slot that is missing."),
         ),
         Condition(
@@ -143,3 +143,4 @@ CONDITIONS: Final[dict[str, Condition]] = {
         ),
     )
 }  # fmt: skip
+MONITOR_CONDITIONS: Final = frozenset(name for name, condition in CONDITIONS.items() if condition.source == "monitor")

@@ -34,13 +34,17 @@ _OF_ONE: Final = (checksum_failures, collation_mismatch, settings_altered, resta
 NOTES: Final = frozenset({"candidate_cascaded", "content_left_out", "amcheck_missing"})
 
 
-def found_kept(ctx: Context, found: Iterable[Found]) -> int:
-    """Each finding into the log, and all of them where the last step finds them; how many of them are more than a note."""
+def found_kept(ctx: Context, depth: str, found: Iterable[Found], promotions: Iterable[Found] = ()) -> int:
+    """Each finding into the log, and all of them where the last step finds them; how many of them are more than a note.
+
+    `depth`: of the look that finds such things. `promotions`: what is in the way of promoting a standby.
+    """
     rows: list[dict[str, Any]] = []
-    for name, finding in found:
-        tell = ctx.say if finding.name in NOTES else ctx.warn
-        tell(f"{name or ctx.cluster.name}: {finding.sentence} {finding.cure}")
-        rows.append({**finding.as_row(), "instance": name})
+    for of, act in ((found, ""), (promotions, "promotion")):
+        for name, finding in of:
+            tell = ctx.say if finding.name in NOTES else ctx.warn
+            tell(f"{name or ctx.cluster.name}: {finding.sentence} {finding.cure}")
+            rows.append({**finding.as_row(), "instance": name, "depth": depth, "act": act})
     ctx.keep(findings=rows)
     return faults_of(rows)
 

@@ -166,7 +166,8 @@ def depths_judged(ctx: Context) -> str:
         return "Left to a deep look."
     found = list(drift_of(ctx))
     standings = {} if ctx.cluster.adopted_at else candidates_judged(ctx)
-    number = found_kept(ctx, [*found, *((name, finding) for name, standing in standings.items() for finding in standing.obstacles)])
+    in_the_way = [(name, finding) for name, standing in standings.items() for finding in standing.obstacles]
+    number = found_kept(ctx, Depth.DEEP, found, in_the_way)
     able = [name for name, standing in standings.items() if standing.eligible]
     words = f"{', '.join(able)} could take over now." if able else "No standby could take over now." if standings else ""
     return f"{number} findings. {words}".strip() if number else f"All is as declared. {words}".strip()
@@ -183,7 +184,7 @@ def contents_compared(ctx: Context) -> str:
     except HostError as error:
         ctx.warn(error.what)
         return f"The rows were not compared: {error.what}"
-    found_kept(ctx, found)
+    found_kept(ctx, Depth.CONTENT, found)
     return sentence
 
 
@@ -198,7 +199,7 @@ def relations_checked(ctx: Context) -> str:
     except HostError as error:
         ctx.warn(error.what)
         return f"pg_amcheck was not run: {error.what}"
-    found_kept(ctx, found)
+    found_kept(ctx, Depth.CONTENT, found)
     return sentence
 
 
@@ -207,8 +208,8 @@ def run_recorded(ctx: Context) -> str:
     verdicts, seen = ctx.job.result.get("verdicts", {}), ctx.state_of(instances_seen.__name__)
     alone = [drift_rules.instance_silent(name) for name in seen.get("silent", []) if not verdicts]
     several = drift_rules.several_writable(seen.get("writable", []))
-    own = [{**finding.as_row(), "instance": str(finding.value)} for finding in alone]
-    own += [{**several.as_row(), "instance": ""}] if several else []
+    told = [*((str(finding.value), finding) for finding in alone), *([("", several)] if several else [])]
+    own = [{**finding.as_row(), "instance": name, "depth": Depth.STANDING, "act": ""} for name, finding in told]
     found = own + [row for step in ctx.job.steps.order_by("position") for row in step.state.get("findings", [])]
     verdict = run_verdict(verdicts.values(), found)
     services.verification_run_record(ctx.cluster, depth=depth_of(ctx), verdict=verdict, findings=found, job_id=ctx.job.pk)
