@@ -10,6 +10,7 @@ from celery.signals import worker_ready
 from clusters.schedules import VERIFY_CLUSTER
 from clusters.services import verifications_prune
 from tasks import appointments, delivery, runner, schedule
+from tasks.alerting.evaluation import alerts_prune, evaluate
 
 
 @shared_task(name=delivery.RUN_JOB)
@@ -32,6 +33,12 @@ def verify_cluster(cluster_id: int, depth: str, tables: list[str] | None = None)
 def verify_late() -> None:
     schedule.verify_late()
     verifications_prune()
+    alerts_prune()
+
+
+@shared_task(name=delivery.ALERTS)
+def alerts(everything: bool = False) -> None:
+    evaluate(everything=everything)
 
 
 @worker_ready.connect

@@ -23,6 +23,7 @@ def it_knows_every_encrypted_column() -> None:
         "Cluster.replication_password",
         "Cluster.panel_password",
         "SshKey.private_key",
+        "AlertChannel.address",
     }
 
 
