@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from pgreplica_admin.database import connection_options
 from pgreplica_admin.keys import encryption_keys_ensure, secret_key_ensure
 from pgreplica_admin.logs import logging_config
+from pgreplica_admin.networks import networks_checked
 from pgreplica_admin.state import state_directory
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -137,11 +138,15 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": 5.0, "options": {"expires": 10}},
     "verify_late": {"task": "tasks.verify_late", "schedule": 60.0, "options": {"expires": 60}},
     "alerts": {"task": "tasks.alerts", "schedule": 5.0, "options": {"expires": 5}},
+    "notifications": {"task": "tasks.notifications", "schedule": 5.0, "options": {"expires": 5}},
     "alerts_of_verifications": {"task": "tasks.alerts", "schedule": 30.0, "kwargs": {"everything": True}, "options": {"expires": 30}},
 }
 
 # A silent live log says this often that it is there, and looks up again whether its viewer may still see it.
 STREAM_HEARTBEAT_SECONDS = env.float("PGREPLICA_STREAM_HEARTBEAT_SECONDS", 15.0)
+# Networks (CIDR) beside the public Internet to which notifications may go; and the panel's own address, for the links in them.
+ALERT_NETWORKS = networks_checked(env.list("PGREPLICA_ALERT_NETWORKS", default=[]))
+PUBLIC_URL = env.str("PGREPLICA_PUBLIC_URL", "").rstrip("/")
 # Where `./pgreplica up` has put the embedded PostgreSQL programs; empty where there are none.
 EMBEDDED_POSTGRES_BINDIR = env.str("PGREPLICA_EMBEDDED_BINDIR", "")
 

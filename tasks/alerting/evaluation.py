@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from tasks.alerting.conditions import CONDITIONS
 from tasks.alerting.judging import consequences, judged
-from tasks.alerting.outbox import catch_up, notify
+from tasks.alerting.outbox import put_down
 from tasks.alerting.reading import known_now
 from tasks.alerting.rules import Rule, rules_read
 from tasks.alerting.things import ClusterThing, Found, InstanceThing, Known
@@ -48,8 +48,7 @@ def evaluate(*, everything: bool) -> Outcome:
             return Outcome()
         now, rules, known = timezone.now(), rules_read(), known_now(everything=everything)
         outcome = _applied(known, rules, now, everything=everything)
-        notify(outcome.raised, outcome.ended, now)
-        catch_up(now)
+        put_down(outcome.ended, now)
     return outcome
 
 
