@@ -1,8 +1,9 @@
 """Who may do what: three groups, made from Django's permissions. This table is the source; `manage.py access_setup` writes it down.
 
 viewer         looks at everything but users and tokens of others
-operator       also requests jobs
-administrator  also registers servers, adopts, takes over and gives up clusters, purges kept copies, and manages users, tokens and schedules
+operator       also requests jobs, and silences alerts
+administrator  also registers servers, adopts, takes over and gives up clusters, purges kept copies, and manages users, tokens, schedules,
+               alert rules and channels
 """
 
 from __future__ import annotations
@@ -20,19 +21,23 @@ VIEW: Final = frozenset(
     f"{app}.view_{model}"
     for app, models in {
         "clusters": ("server", "cluster", "instance", "replicationpair", "verification", "discovery"),
-        "tasks": ("job", "jobstep", "jobevent", "auditentry"),
+        "tasks": ("job", "jobstep", "jobevent", "auditentry", "alert", "alertrule", "silence"),
     }.items()
     for model in models
 )
 #: Kinds of jobs that an administrator alone may request.
 ADMINISTRATORS_KINDS: Final = frozenset({"remove_cluster", "purge_copy", "adopt_cluster", "take_over", "forget_cluster"})
 
-_OPERATE = frozenset(kind.permission for kind in KINDS.values() if kind.name not in ADMINISTRATORS_KINDS)
+_OPERATE = frozenset(kind.permission for kind in KINDS.values() if kind.name not in ADMINISTRATORS_KINDS) | frozenset(
+    {"tasks.add_silence", "tasks.change_silence"}
+)
 _ADMINISTER = (
     frozenset(kind.permission for kind in KINDS.values())
     | frozenset(f"clusters.{verb}_server" for verb in ("add", "change", "delete"))
     | frozenset(f"auth.{verb}_user" for verb in ("view", "add", "change", "delete"))
     | frozenset({"auth.view_group"})
+    | frozenset(f"tasks.{verb}_alertchannel" for verb in ("view", "add", "change", "delete"))
+    | frozenset({"tasks.view_notification", "tasks.change_alertrule"})
     | frozenset(f"tasks.{verb}_apitoken" for verb in ("view", "add", "delete"))
     | frozenset(f"django_celery_beat.{verb}_periodictask" for verb in ("view", "change"))
     | frozenset(f"django_celery_beat.view_{model}" for model in ("intervalschedule", "crontabschedule"))

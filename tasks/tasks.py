@@ -11,6 +11,7 @@ from clusters.schedules import VERIFY_CLUSTER
 from clusters.services import verifications_prune
 from tasks import appointments, delivery, runner, schedule
 from tasks.alerting.evaluation import alerts_prune, evaluate
+from tasks.alerting.sender import notifications_prune, send_waiting
 
 
 @shared_task(name=delivery.RUN_JOB)
@@ -34,11 +35,17 @@ def verify_late() -> None:
     schedule.verify_late()
     verifications_prune()
     alerts_prune()
+    notifications_prune()
 
 
 @shared_task(name=delivery.ALERTS)
 def alerts(everything: bool = False) -> None:
     evaluate(everything=everything)
+
+
+@shared_task(name=delivery.NOTIFICATIONS)
+def notifications() -> None:
+    send_waiting()
 
 
 @worker_ready.connect

@@ -19,7 +19,7 @@ from clusters.models import Cluster, Instance, ReplicationPair, Server, Verifica
 from clusters.postgres.layout import Layout
 from clusters.secrets import Secret
 from tasks.kinds import KINDS, Status, StepStatus
-from tasks.models import ApiToken, AuditEntry, Job, JobEvent, JobStep
+from tasks.models import Alert, AlertChannel, ApiToken, AuditEntry, Job, JobEvent, JobStep, Silence
 
 GIB = 1024**3
 SERVER_FACTS = {
@@ -221,3 +221,43 @@ def as_adopted(cluster: Cluster) -> None:
     cluster.instances.update(layout=layout.as_row(), image="postgres:16", bindir="")
     cluster.adopted_at = timezone.now()
     cluster.save(update_fields=["adopted_at"])
+
+
+class AlertFactory(DjangoModelFactory):
+    """Open, and raised a minute ago."""
+
+    class Meta:
+        model = Alert
+
+    condition = "standby_down"
+    severity = "warning"
+    cluster = factory.SubFactory(ClusterFactory)
+    cluster_name = factory.LazyAttribute(lambda alert: alert.cluster.name if alert.cluster else "")
+    instance_name = "node2"
+    subject = factory.Sequence(lambda n: f"node-{n}")
+    sentence = "node2 gives no answer."
+    cure = "See whether its server is up, and what its log says; start it if nobody stopped it on purpose."
+    began_at = factory.LazyFunction(lambda: timezone.now() - dt.timedelta(minutes=2))
+    raised_at = factory.LazyFunction(lambda: timezone.now() - dt.timedelta(minutes=1))
+    seen_at = factory.LazyFunction(timezone.now)
+
+
+class SilenceFactory(DjangoModelFactory):
+    """In force for an hour, of everything."""
+
+    class Meta:
+        model = Silence
+
+    starts_at = factory.LazyFunction(lambda: timezone.now() - dt.timedelta(minutes=1))
+    ends_at = factory.LazyFunction(lambda: timezone.now() + dt.timedelta(hours=1))
+    reason = "We exchange a switch."
+    made_by = "olga"
+
+
+class ChannelFactory(DjangoModelFactory):
+    class Meta:
+        model = AlertChannel
+
+    name = factory.Sequence(lambda n: f"channel-{n}")
+    service = "jsons"
+    address = Secret("jsons://user:pa55word@hooks.example.com/t0k3n")

@@ -64,8 +64,9 @@ def _event(channel: AlertChannel, sent: _Sent | None, now: datetime) -> str:
 
 def _sent(alerts: Iterable[Alert]) -> Mapping[Key, _Sent]:
     waiting = Count("pk", filter=Q(sent_at=None, given_up_at=None))
-    rows = Notification.objects.filter(alert__in=alerts).order_by().values_list("channel_id", "alert_id")
-    return {(channel, alert): _Sent(last, number > 0) for channel, alert, last, number in rows.annotate(Max("made_at"), waiting)}
+    rows = Notification.objects.filter(alert__in=alerts).order_by().values("channel_id", "alert_id")
+    counted = rows.annotate(last=Max("made_at"), waiting=waiting)
+    return {(row["channel_id"], row["alert_id"]): _Sent(row["last"], row["waiting"] > 0) for row in counted}
 
 
 def _ends(ended: Sequence[Alert], now: datetime) -> None:

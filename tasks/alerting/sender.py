@@ -1,0 +1,121 @@
+"""Sends what waits in the outbox: one message for each channel at a time, each in a process of its own, the channels beside one another.
+
+At least once: who is killed between sending and putting that down sends again. No transaction and no lock is held meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Count, F, Q, QuerySet
+from django.utils import timezone
+
+from clusters.fields import SecretUnreadable
+from clusters.secrets import Secret
+from tasks.alerting.delivery_services import Answer, deliver
+from tasks.alerting.messages import message_of
+from tasks.models import AlertChannel, Notification
+
+#: So long nobody else takes what one has taken: more than a delivery lasts.
+CLAIM: Final = timedelta(seconds=90)
+AT_ONCE: Final = 4
+#: A channel gets so many messages in so long a time; the rest is put together into the next one.
+MESSAGES_MOST: Final = 10
+MESSAGES_WITHIN: Final = timedelta(minutes=10)
+#: After so many failures in a row, the next attempt comes so much later.
+PAUSES: Final = tuple(timedelta(seconds=seconds) for seconds in (10, 30, 60, 120, 300, 600, 1800))
+GIVEN_UP_AFTER: Final = timedelta(hours=24)
+KEPT: Final = timedelta(days=30)
+ROWS_MOST: Final = 500
+FAILURE_LENGTH: Final = 500
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """`address` is a sentence where it cannot be read: a key that is missing concerns this channel alone."""
+
+    channel: AlertChannel
+    address: Secret | str
+    rows: Sequence[Notification]
+
+
+def send_waiting() -> int:
+    """Send to each channel what is due. How many messages went out."""
+    parcels = [parcel for channel in _channels(timezone.now()) if (parcel := _claim(channel, timezone.now()))]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="deliver") as threads:
+        answers = list(threads.map(_deliver, parcels))
+    for parcel, answer in zip(parcels, answers, strict=True):
+        _put_down(parcel, answer, timezone.now())
+    return sum(not answer.failure for answer in answers)
+
+
+def notifications_prune(now: datetime | None = None) -> int:
+    """Delete what was sent, or given up, long ago; what belongs to an open alert stays. How many went."""
+    moment = (now or timezone.now()) - KEPT
+    old = Notification.objects.filter(Q(sent_at__lt=moment) | Q(given_up_at__lt=moment), Q(alert=None) | Q(alert__ended_at__isnull=False))
+    return Notification.objects.filter(pk__in=list(old.order_by("pk").values_list("pk", flat=True)[:5000])).delete()[0]
+
+
+def _due(now: datetime) -> Q:
+    free = Q(claimed_until=None) | Q(claimed_until__lt=now)
+    return free & Q(sent_at=None, given_up_at=None, next_at__lte=now)
+
+
+def _channels(now: datetime) -> list[AlertChannel]:
+    """Those that something waits for, and that have not had their fill. A test goes through one that is switched off, too."""
+    open_ = Q(channel__enabled=True) | Q(event=Notification.Event.TEST)
+    waiting = Notification.objects.filter(_due(now) & open_).order_by().values_list("channel_id", flat=True).distinct()
+    lately = Q(notifications__sent_at__gt=now - MESSAGES_WITHIN)
+    rows = AlertChannel.objects.filter(pk__in=waiting).annotate(
+        messages=Count("notifications__sent_at", filter=lately, distinct=True),  # what went in one message was sent at one moment
+    )
+    return list(rows.filter(messages__lt=MESSAGES_MOST).defer("address").order_by("pk"))
+
+
+def _claim(channel: AlertChannel, now: datetime) -> _Parcel | None:
+    """What is due for it, which nobody else sends now."""
+    with transaction.atomic():
+        rows = Notification.objects.select_for_update(skip_locked=True, of=("self",)).filter(_due(now), channel=channel)
+        if not channel.enabled:
+            rows = rows.filter(event=Notification.Event.TEST)
+        taken = list(rows.select_related("alert").order_by("pk")[:ROWS_MOST])
+        _rows(taken).update(claimed_until=now + CLAIM, attempts=F("attempts") + 1)
+    return _Parcel(channel, _address(channel), taken) if taken else None
+
+
+def _address(channel: AlertChannel) -> Secret | str:
+    try:
+        return channel.address
+    except SecretUnreadable as error:
+        return str(error)
+
+
+def _deliver(parcel: _Parcel) -> Answer:
+    """In a thread, so without the database."""
+    if isinstance(parcel.address, str):
+        return Answer("", parcel.address)
+    title, body = message_of(parcel.rows, parcel.channel.language)
+    return deliver(parcel.address, title, body)
+
+
+def _put_down(parcel: _Parcel, answer: Answer, now: datetime) -> None:
+    failure = answer.failure[:FAILURE_LENGTH]
+    channel = AlertChannel.objects.filter(pk=parcel.channel.pk)
+    if not failure:
+        _rows(parcel.rows).update(sent_at=now, claimed_until=None, failure="")
+        channel.update(tried_at=now, delivered_at=now, failure="")
+        return
+    attempts = max(row.attempts for row in parcel.rows)
+    _rows(parcel.rows).update(claimed_until=None, failure=failure, next_at=now + PAUSES[min(attempts, len(PAUSES) - 1)])
+    old = Q(made_at__lt=now - GIVEN_UP_AFTER) | Q(event=Notification.Event.TEST)  # who asked for a test looks at how it went
+    _rows(parcel.rows).filter(old).update(given_up_at=now)
+    channel.update(tried_at=now, failure=failure)
+
+
+def _rows(rows: Sequence[Notification]) -> QuerySet[Notification]:
+    return Notification.objects.filter(pk__in=[row.pk for row in rows])
