@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 
 from pgreplica_admin import __version__
-from tasks.api import adoption, audit, clusters, copies, jobs, promotions, samples, servers
+from tasks.api import adoption, alerts, audit, clusters, copies, jobs, promotions, samples, servers
 from tasks.api.auth import Closed
 from tasks.api.errors import handlers_install, method_not_allowed, not_found
 
@@ -25,7 +25,7 @@ api = NinjaAPI(
     auth=Closed(),
     description="What the panel's pages and commands can do. Make a token with “./pgreplica token create”.",
 )
-for module in (servers, clusters, promotions, copies, adoption, samples, jobs, audit):
+for module in (servers, clusters, promotions, copies, adoption, samples, alerts, jobs, audit):
     api.add_router("", module.router)
 handlers_install(api)
 

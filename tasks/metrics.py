@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from clusters.models import Cluster, Instance, Monitor, ReplicationPair, Verification
 from clusters.models.cluster import Lifecycle
+from tasks.alerting.selectors import alerts_raised
 from tasks.forecasts import InstanceForecast, forecasts_of
 from tasks.models import Job
 from tasks.tokens import token_actor, token_find
@@ -58,6 +59,7 @@ METRICS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "pgreplica_slot_lost_seconds": ("Until an idle slot is lost or has filled the disk, as WAL is written now; 0: it is lost.", _SLOT),
     "pgreplica_verification_timestamp_seconds": ("When the standby was verified last.", _STANDBY),
     "pgreplica_verification_verdict": ("1 for the verdict of the standby's last verification.", (*_STANDBY, "verdict")),
+    "pgreplica_alerts": ("Alerts that are open.", ("cluster", "condition", "severity")),
     "pgreplica_jobs": ("Jobs on record, by kind and status.", ("kind", "status")),
     "pgreplica_monitor_last_round_timestamp_seconds": ("When the monitor ended its last round.", ()),
     "pgreplica_monitor_interval_seconds": ("How often the monitor asks each instance.", ()),
@@ -92,7 +94,7 @@ def _refused(request: HttpRequest) -> HttpResponse | None:
 
 
 class Panel(Collector):
-    """All of it in nine queries, whatever the number of clusters."""
+    """All of it in ten queries, whatever the number of clusters."""
 
     def collect(self) -> Iterator[Metric]:
         self._families = {name: GaugeMetricFamily(name, says, labels=labels) for name, (says, labels) in METRICS.items()}
@@ -104,6 +106,8 @@ class Panel(Collector):
             self._space(forecast)
         for pair in _pairs():
             self._pair(pair)
+        for cluster, condition, severity, count in _alerts():
+            self._add("alerts", (cluster, condition, severity), count)
         for kind, status, count in Job.objects.order_by().values_list("kind", "status").annotate(Count("pk")):
             self._add("jobs", (kind, status), count)
         self._monitor(Monitor.objects.first())
@@ -178,6 +182,11 @@ def _instances() -> list[Any]:
     of_state = ("state__missed", "state__answered_at", "state__sampled", "state__wal_rate")
     rows = Instance.objects.filter(lifecycle=Lifecycle.READY).order_by("cluster__name", "name")
     return list(rows.values_list(*fields, *of_state, named=True))
+
+
+def _alerts() -> Iterable[tuple[str, str, str, int]]:
+    rows = alerts_raised().filter(ended_at=None).order_by().values_list("cluster_name", "condition", "severity")
+    return rows.annotate(number=Count("pk"))
 
 
 def _pairs() -> Iterable[Any]:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from clusters.models import Cluster, Instance, Server
 from clusters.samples import last_hours_of_clusters
+from tasks.alerting.selectors import counts_open
 from tasks.charts import Spark, spark_of
 from tasks.kinds import ACTIVE, Status
 from tasks.members import Members, members_of
@@ -46,6 +47,8 @@ def fleet_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         context["fleet"] = Fleet(request.GET.get("q", ""), request.GET.get("verdict", ""), request.GET.get("page", "1"))
     if user.has_perm("clusters.view_server"):
         context["servers"] = servers_summary()
+    if user.has_perm("tasks.view_alert"):
+        context["alerts"] = counts_open()
     if user.has_perm("tasks.view_job"):
         context["running"] = jobs_running()
     context["create"] = new_cluster_act(user)

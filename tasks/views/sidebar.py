@@ -9,8 +9,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from tasks.alerting.selectors import counts_open
 from tasks.kinds import Status
-from tasks.models import Job
+from tasks.models import Job, Severity
 
 #: (words, icon, url name, permission), group by group.
 _PLACES: Final = (
@@ -20,6 +21,7 @@ _PLACES: Final = (
             (gettext_noop("Fleet"), "lan", "admin:index", ""),
             (gettext_noop("Servers"), "dns", "admin:clusters_server_changelist", "clusters.view_server"),
             (gettext_noop("Jobs"), "checklist", "admin:tasks_job_changelist", "tasks.view_job"),
+            (gettext_noop("Alerts"), "notifications", "alerts", "tasks.view_alert"),
             (gettext_noop("Verifications"), "fact_check", "admin:clusters_verification_changelist", "clusters.view_verification"),
             (gettext_noop("Schedules"), "event_repeat", "schedules", "clusters.view_cluster"),
             (gettext_noop("Audit trail"), "history_edu", "admin:tasks_auditentry_changelist", "tasks.view_auditentry"),
@@ -68,7 +70,11 @@ def _is_here(request: HttpRequest, address: str) -> bool:
 
 
 def _badge(name: str) -> dict[str, Any]:
-    """How many jobs wait for a person, wherever one is."""
+    """How many alerts are open, and how many jobs wait for a person, wherever one is."""
+    if name == "alerts":
+        open_ = counts_open()
+        variant = "danger" if open_.get(Severity.CRITICAL) else "warning"
+        return {"badge": sum(open_.values()), "badge_variant": variant} if open_ else {}
     if name != "admin:tasks_job_changelist":
         return {}
     number = Job.objects.filter(status=Status.NEEDS_OPERATOR).count()
