@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest
-from ninja import Query, Router
+from ninja import Query, Router, Status
 
 from tasks.alerting import changes, channels
 from tasks.alerting.changes import RuleForm, SilenceForm
@@ -68,7 +68,7 @@ def silences(request: HttpRequest) -> Any:
 @router.post("/silences", auth=needs(changes.SILENCE_ADD), response={201: SilenceShow})
 def make_silence(request: HttpRequest, body: NewSilence) -> Any:  # type: ignore[valid-type]
     """Keep alerts quiet: from now on or later, once or every week."""
-    return 201, silence_shown(changes.silence_make(actor=actor(request), data=given(body)))
+    return Status(201, silence_shown(changes.silence_make(actor=actor(request), data=given(body))))
 
 
 @router.post("/silences/{number}/end", auth=needs(changes.SILENCE_CHANGE), response=list[SilenceShow])
@@ -107,7 +107,7 @@ def channel_list(request: HttpRequest) -> Any:
 @router.post("/alert-channels", auth=needs(channels.ADD), response={201: ChannelShow})
 def add_channel(request: HttpRequest, body: NewChannel) -> Any:  # type: ignore[valid-type]
     """Make a channel of an Apprise address."""
-    return 201, channels.channel_shown(channels.channel_add(actor=actor(request), data=given(body)).name)
+    return Status(201, channels.channel_shown(channels.channel_add(actor=actor(request), data=given(body)).name))
 
 
 @router.patch("/alert-channels/{name}", auth=needs(channels.CHANGE), response=ChannelShow)
@@ -122,11 +122,11 @@ def change_channel(request: HttpRequest, name: str, body: ChannelChanges) -> Any
 def remove_channel(request: HttpRequest, name: str) -> Any:
     """What waits to be sent through it is gone with it."""
     channels.channel_remove(actor=actor(request), channel=channels.channel_get(name))
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/alert-channels/{name}/test", auth=needs(channels.CHANGE), response={202: ChannelShow})
 def test_channel(request: HttpRequest, name: str) -> Any:
     """Ask for a test message; `delivered_at` and `failure` tell within seconds how it went."""
     channels.channel_test(actor=actor(request), channel=channels.channel_get(name))
-    return 202, channels.channel_shown(name)
+    return Status(202, channels.channel_shown(name))

@@ -32,7 +32,7 @@ from tasks.alerting.conditions import CONDITIONS
 from tasks.alerting.rules import rules_read
 from tasks.alerting.selectors import PAGE, alerts_open, alerts_past, alerts_shown, rules_shown, silences_shown
 from tasks.models import Severity, Silence
-from tasks.refusals import RequestRefused
+from tasks.refusals import GENERAL, RequestRefused
 from tasks.views.frame import page, render
 from tasks.views.requests import METHODS
 
@@ -129,6 +129,7 @@ def silence_add_page(request: HttpRequest) -> HttpResponseBase:
         crumbs=[*crumbs(), (_("Silences"), reverse("silences"))],
         fields=fields_of(form, errors, long="reason"),
         errors=errors,
+        general=errors.get(GENERAL, []),
         button=_("Keep quiet"),
         back_url=reverse("silences"),
     )
@@ -185,6 +186,7 @@ def rule_page(request: HttpRequest, condition: str) -> HttpResponseBase:
         says=rule.condition.says,
         fields=fields_of(form, errors),
         errors=errors,
+        general=errors.get(GENERAL, []),
         button=_("Change"),
         reset=rule.changed,
         back_url=reverse("alert-rules"),

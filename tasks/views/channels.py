@@ -24,7 +24,7 @@ from tasks.alerting.channels import (
     channels_shown,
 )
 from tasks.models import AlertChannel, Notification
-from tasks.refusals import RequestRefused
+from tasks.refusals import GENERAL, RequestRefused
 from tasks.views.alerts import acting, crumbs, fields_of, given_of
 from tasks.views.frame import page, render
 from tasks.views.requests import METHODS
@@ -66,6 +66,7 @@ def channel_add_page(request: HttpRequest) -> HttpResponseBase:
         crumbs=[*crumbs(), (_("Channels"), reverse("alert-channels"))],
         fields=fields_of(form, errors, long="address"),
         errors=errors,
+        general=errors.get(GENERAL, []),
         button=_("Make the channel"),
         back_url=reverse("alert-channels"),
     )
@@ -94,6 +95,7 @@ def channel_page(request: HttpRequest, name: str) -> HttpResponseBase:
         channel=channel,
         fields=fields_of(form, errors, long="address"),
         errors=errors,
+        general=errors.get(GENERAL, []),
         sent=list(sent[:NOTIFICATIONS_SHOWN]),
         may_remove=request.user.has_perm(DELETE),
         back_url=reverse("alert-channels"),

@@ -28,7 +28,17 @@ from tasks import feeds
 from tasks.access import ROLES, VIEW, access_setup
 from tasks.kinds import KINDS
 from tasks.models import ApiToken
-from tests.factories import AuditFactory, EventFactory, JobFactory, ServerFactory, StepFactory, cluster_with_standbys
+from tests.factories import (
+    AlertFactory,
+    AuditFactory,
+    ChannelFactory,
+    EventFactory,
+    JobFactory,
+    ServerFactory,
+    SilenceFactory,
+    StepFactory,
+    cluster_with_standbys,
+)
 from tests.unit.conftest import CAST
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stub_workflows")]
@@ -48,6 +58,18 @@ PAGES: dict[str, str] = {
     "cluster-history": "clusters.view_verification",
     "cluster-schedules": "django_celery_beat.change_periodictask",
     "schedules": "clusters.view_cluster",
+    "alerts": "tasks.view_alert",
+    "alerts-history": "tasks.view_alert",
+    "silences": "tasks.view_silence",
+    "silence-add": "tasks.add_silence",
+    "silence-end": "tasks.change_silence",
+    "alert-rules": "tasks.view_alertrule",
+    "alert-rule": "tasks.change_alertrule",
+    "alert-channels": "tasks.view_alertchannel",
+    "alert-channel-add": "tasks.add_alertchannel",
+    "alert-channel": "tasks.change_alertchannel",
+    "alert-channel-test": "tasks.change_alertchannel",
+    "alert-channel-remove": "tasks.delete_alertchannel",
     "cluster-request": "tasks.run_add_standby",
     "instance-request": "tasks.run_stop_instance",
     "server-page": "clusters.view_server",
@@ -121,10 +143,11 @@ class World:
             "cluster-page": {"name": "orders"}, "cluster-request": {"name": "orders"}, "instance-request": {"name": "orders"},
             "server-page": {"name": self.objects["server"]}, "server-request": {"name": self.objects["server"]},
             "server-host-key": {"name": "far"}, "server-ssh-key": {"name": "far"},
-        }.get(name, {"name": self.objects["server"] if "servers/" in route else "orders"})  # fmt: skip
+        }.get(name, {"name": self.objects["server"] if "servers/" in route else "chat" if "channels/" in route else "orders"})  # fmt: skip
         values = names | {"instance": "orders-2", "job_id": self.job_id, "act": ACTS.get(name, ""), "app_label": "auth"}
         values |= {"system_identifier": "7000000000000000001", "number": self.job_id}
         values |= {"content_type_id": 1, "object_id": existing(name), "id": self.objects["user"], "url": "nowhere/", "copy_id": 1}
+        values |= {"condition": "standby_down"}
         route = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"<\1>", route).replace("^", "").replace("$", "").replace(".*", "nowhere")
         return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), route)
 
@@ -196,6 +219,9 @@ def world(people: dict[str, User]) -> World:
     AuditFactory()
     Discovery.objects.create(job_id=job.pk)
     ServerFactory(name="far", connection="ssh", ssh_user="panel")
+    AlertFactory(pk=job.pk, cluster=cluster)
+    SilenceFactory(pk=job.pk)
+    ChannelFactory(name="chat")
     return World(job.pk, {"server": cluster.instances.first().server.name, "user": people["otto"].pk})
 
 
@@ -256,7 +282,7 @@ def test_every_rule_is_of_a_route_that_is_there(world: World) -> None:
 def test_the_walk_sees_what_it_must(world: World) -> None:
     seen = {(route.name, method) for route in routes(world) for method in route.methods}
     assert {("api:forget", "DELETE"), ("api:stream", "GET"), ("job-stream", "GET"), ("admin:index", "GET"), ("api:create", "POST")} <= seen
-    assert len([route for route in routes(world) if is_api(route)]) == 50
+    assert len([route for route in routes(world) if is_api(route)]) == 63
 
 
 def test_no_page_but_the_login_and_the_health_check_is_open(world: World) -> None:

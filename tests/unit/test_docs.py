@@ -20,6 +20,7 @@ from clusters.models.cluster import Lifecycle
 from clusters.postgres import files, rules, statements
 from pgreplica_admin.api import api
 from tasks.access import ROLES
+from tasks.alerting.conditions import CONDITIONS
 from tasks.kinds import KINDS, Status, StepStatus
 from tasks.metrics import METRICS
 from tasks.models import ApiToken, JobEvent
@@ -107,6 +108,14 @@ def it_names_every_command_and_verb() -> None:
 
 def test_every_metric_is_explained():
     assert missing(METRICS, "metrics.md") == []
+
+
+def it_tells_every_condition_of_alerts_as_it_comes() -> None:
+    text = page("alerts.md")
+    for name, condition in CONDITIONS.items():
+        threshold = "-" if condition.threshold is None else f"{condition.threshold:g} {condition.unit}"
+        cells = (f"`{name}`", condition.says, condition.source, condition.severity, f"{condition.hold_seconds} s", threshold)
+        assert f"| {' | '.join(map(str, cells))} |\n" in text
 
 
 def it_names_every_route_of_the_api() -> None:

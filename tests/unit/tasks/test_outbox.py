@@ -102,6 +102,6 @@ def test_the_number_of_queries_is_the_same_for_many(django_assert_max_num_querie
     for _number in range(3):
         ChannelFactory()
         AlertFactory()
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         down()
     assert AlertChannel.objects.count() * Alert.objects.count() == len(waiting())
