@@ -26,6 +26,9 @@ PAGES = {
     "switchover": "/jobs/4/",  # after a switchover and a failover that somebody has asked for
     "failover": "/jobs/7/",
     "server": "/servers/local/",
+    "alerts": "/alerts/",
+    "alert-rules": "/alerts/rules/",
+    "alert-channels": "/alerts/channels/",
     "audit": "/admin/tasks/auditentry/",
 }
 SIZES = {1440: 900, 390: 844}

@@ -16,11 +16,14 @@ from clusters.schedules import schedules_make
 from clusters.services import instance_record_promotable, verification_run_record
 from tasks.kinds import Status
 from tests.factories import (
+    AlertFactory,
     AuditFactory,
+    ChannelFactory,
     EventFactory,
     InstanceFactory,
     JobFactory,
     PairFactory,
+    SilenceFactory,
     StepFactory,
     VerificationFactory,
     cluster_with_standbys,
@@ -73,6 +76,11 @@ def world() -> list[str]:
     )
     EventFactory(job=running, seq=1, level="command", text="pg_basebackup " + "--option=value " * 30)
     refused = JobFactory(kind="add_standby", status=Status.REFUSED, cluster=cluster, summary="Refused.", result={"obstacles": [finding]})
+    alert = AlertFactory(cluster=cluster, instance_name=LONG, sentence="x" * 90, value="y" * 60, threshold="1")
+    AlertFactory(cluster=None, condition="monitor_dead", severity="critical", instance_name="", sentence="No monitor goes round.")
+    SilenceFactory(cluster=cluster, reason="Because " + "y" * 80)
+    chat = ChannelFactory(name="chat", failure="The service did not take it: " + "z" * 90, tried_at=ended)
+    chat.notifications.create(alert=alert, event="begin", next_at=ended, failure="z" * 90)
     server = cluster.instances.get(name="orders-2").server.name
     handmade = well_made(name=LONG, restart="always", hba=(line("all", "trust", "172.0.0.0", "255.0.0.0"),))
     Discovery.objects.create(job_id=41, servers={"alpha": ["y" * 90]}, found=[each.as_row() for each in (handmade, follower())])
@@ -82,6 +90,8 @@ def world() -> list[str]:
         "/clusters/orders/charts/?range=24h", "/jobs/durations/", f"/jobs/{done.pk}/",
         "/clusters/orders/verifications/", "/clusters/orders/schedules/", "/clusters/orders/verify/", "/schedules/",
         "/clusters/billing/billing-2/stop/", "/clusters/orders/orders-2/stop/", f"/jobs/{running.pk}/", f"/jobs/{refused.pk}/",
+        "/alerts/", "/alerts/history/", "/alerts/silences/", "/alerts/silences/add/", "/alerts/rules/", "/alerts/rules/lag_bytes/",
+        "/alerts/channels/", "/alerts/channels/add/", "/alerts/channels/chat/",
         "/adopt/", "/adopt/41/", f"/jobs/{running.pk}/?view=plan", f"/servers/{server}/", "/admin/tasks/job/", "/admin/clusters/server/",
         "/admin/clusters/verification/",
         f"/admin/clusters/verification/{verification.pk}/change/", "/admin/tasks/auditentry/", "/admin/auth/user/", "/admin/auth/user/add/",
@@ -109,7 +119,7 @@ def test_no_page_overflows_or_breaks_its_policy(panel: Panel, width: int, scheme
 
 #: The main pages are looked at in every theme and width, the others in one of each.
 MAIN = re.compile(
-    r"/admin/\?verdict=ok|/clusters/orders/(charts/\?range=.*)?|/clusters/billing/add-standby/|/jobs/(durations|\d+)/|/servers/.*"
+    r"/admin/\?verdict=ok|/alerts/|/clusters/orders/(charts/\?range=.*)?|/clusters/billing/add-standby/|/jobs/(durations|\d+)/|/servers/.*"
     r"|/admin/(tasks/auditentry|clusters/verification)/"
 )
 AXE = Axe().axe_script
