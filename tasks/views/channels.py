@@ -23,6 +23,7 @@ from tasks.alerting.channels import (
     channel_test,
     channels_shown,
 )
+from tasks.alerting.conditions import CONDITIONS
 from tasks.models import AlertChannel, Notification
 from tasks.refusals import GENERAL, RequestRefused
 from tasks.views.alerts import acting, crumbs, fields_of, given_of
@@ -96,7 +97,7 @@ def channel_page(request: HttpRequest, name: str) -> HttpResponseBase:
         fields=fields_of(form, errors, long="address"),
         errors=errors,
         general=errors.get(GENERAL, []),
-        sent=list(sent[:NOTIFICATIONS_SHOWN]),
+        sent=[(row, _label(row)) for row in sent[:NOTIFICATIONS_SHOWN]],
         may_remove=request.user.has_perm(DELETE),
         back_url=reverse("alert-channels"),
     )
@@ -118,6 +119,11 @@ def channel_remove_view(request: HttpRequest, name: str) -> HttpResponseBase:
     channel_remove(actor=acting(request), channel=_channel(name))
     messages.success(request, _("The channel %(name)s is removed.") % {"name": name})
     return redirect("alert-channels")
+
+
+def _label(row: Notification) -> Any:
+    condition = CONDITIONS.get(row.alert.condition) if row.alert else None
+    return condition.label if condition else ""
 
 
 def _channel(name: str) -> Any:
