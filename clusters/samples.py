@@ -104,6 +104,12 @@ def range_of(begin: datetime, end: datetime, now: datetime) -> Range:
     return _aligned(begin.timestamp(), end.timestamp(), step, rows)
 
 
+def coarser(chosen: Range) -> Range:
+    """The same time in buckets at least twice as long: many lines in one picture need fewer points each."""
+    step = next((step for step in STEPS if step >= 2 * chosen.step), chosen.step)
+    return _aligned(chosen.start, chosen.end, step, chosen.rows)
+
+
 def kept_of(instances: Iterable[int], chosen: Range, measures: Sequence[Measure]) -> Kept:
     """What is kept of these instances in that time."""
     pks = list(instances)

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from typing_extensions import TypedDict
 
 from clusters.models import Cluster, Instance, Monitor
-from clusters.samples import MEASURES, History, Kept, LastHour, Measure, Range, kept_of
+from clusters.samples import MEASURES, History, Kept, LastHour, Measure, Range, coarser, kept_of
 from tasks.kinds import Status
 from tasks.models import Job
 from tasks.pictures.chart import STYLES, Mark, Plot, Series, Tick, line_path, plot, runs, shades
@@ -142,9 +142,18 @@ def promotions_of(cluster: Cluster, shown: Range) -> list[tuple[datetime, Job]]:
     return [(row.finished_at, row) for row in reversed(rows[:MARKS]) if row.finished_at]
 
 
+#: So many instances are drawn with all points there are; more of them with half as many each.
+FINELY_DRAWN: Final = 5
+
+
+def drawn_range(chosen: Chosen, instances: int) -> Range:
+    """The buckets that a picture of so many instances has."""
+    return coarser(chosen.range) if instances > FINELY_DRAWN else chosen.range
+
+
 def figures_of(cluster: Cluster, instances: Sequence[Instance], chosen: Chosen, *, links: bool) -> list[Figure]:
     """A figure for each measure. `links`: whether a mark leads to its job."""
-    kept = kept_of([row.pk for row in instances], chosen.range, list(MEASURES.values()))
+    kept = kept_of([row.pk for row in instances], drawn_range(chosen, len(instances)), list(MEASURES.values()))
     interval = Monitor.objects.values_list("interval", flat=True).first() or 5.0
     marks = _marks(promotions_of(cluster, kept.coarse), kept.coarse, links=links)
     return [_figure(measure, instances, kept, interval, marks) for measure in MEASURES.values()]

@@ -162,7 +162,7 @@ class _Verified:
         self._late = overdue_of(schedules, self._runs)
         self._periods = {each.cluster_id: each.planned.period for each in schedules if each.planned.depth == DEPTHS[0]}
         self._now = now
-        self._troubled = _troubled()
+        self._troubled = _troubled(now)
         self._of_pairs, self._of_runs = _pair_findings(), _run_findings(self._runs)
 
     def of(self, cluster: int) -> dict[str, Any]:
@@ -186,9 +186,10 @@ class _Verified:
         return troubled is not None and troubled > moment
 
 
-def _troubled() -> dict[int, datetime]:
-    """Cluster -> when the monitor saw something wrong with it last."""
-    from_monitor = Alert.objects.filter(condition__in=MONITOR_CONDITIONS, cluster__isnull=False).order_by()
+def _troubled(now: datetime) -> dict[int, datetime]:
+    """Cluster -> when the monitor saw something wrong with it last; what was over a week ago came before any deep look that counts."""
+    lately = Q(ended_at=None) | Q(ended_at__gt=now - timedelta(days=8))
+    from_monitor = Alert.objects.filter(lately, condition__in=MONITOR_CONDITIONS, cluster__isnull=False).order_by()
     return dict(from_monitor.values_list("cluster").annotate(Max("seen_at")))
 
 

@@ -5,6 +5,7 @@ At least once: who is killed between sending and putting that down sends again. 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from clusters.fields import SecretUnreadable
 from clusters.secrets import Secret
 from tasks.alerting.delivery_services import Answer, deliver
 from tasks.alerting.messages import message_of
 from tasks.models import AlertChannel, Notification
+
+logger = logging.getLogger(__name__)
 
 #: So long nobody else takes what one has taken: more than a delivery lasts.
 CLAIM: Final = timedelta(seconds=90)
@@ -99,8 +103,12 @@ def _deliver(parcel: _Parcel) -> Answer:
     """In a thread, so without the database."""
     if isinstance(parcel.address, str):
         return Answer("", parcel.address)
-    title, body = message_of(parcel.rows, parcel.channel.language)
-    return deliver(parcel.address, title, body)
+    try:
+        title, body = message_of(parcel.rows, parcel.channel.language)
+        return deliver(parcel.address, title, body)
+    except Exception:  # a fault of ours: the other channels' messages are out, and must be put down as sent
+        logger.exception("The message to channel %s could not be made or handed over", parcel.channel.name)
+        return Answer("", _("The panel could not make or hand over this message. Its log says why."))
 
 
 def _put_down(parcel: _Parcel, answer: Answer, now: datetime) -> None:

@@ -72,6 +72,8 @@ class Job(models.Model):
             models.Index(fields=("status", "lease_until"), name="job_claimable", condition=Q(status__in=ACTIVE)),
             models.Index(fields=("cluster", "-id"), name="job_of_cluster"),
             models.Index(fields=("instance", "-id"), name="job_of_instance"),
+            # What changed a cluster a moment ago is asked for every five seconds.
+            models.Index(fields=("finished_at",), name="job_changed_lately", condition=Q(mutating=True)),
             # The schedule verifies every few minutes; what a person asked for is found without reading past all that.
             models.Index(fields=("cluster", "-id"), name="job_asked_for", condition=~Q(source="schedule")),
         ]

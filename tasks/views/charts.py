@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from tasks.charts import figures_of
+from tasks.charts import drawn_range, figures_of
 from tasks.ranges import LENGTHS, Chosen, chosen_between, chosen_length
 from tasks.refusals import RequestRefused
 from tasks.views.clusters import cluster_or_404
@@ -28,7 +28,7 @@ def charts_page(request: HttpRequest, name: str) -> HttpResponseBase:
         crumbs=[(_("Fleet"), reverse("admin:index")), (cluster.name, reverse("cluster-page", args=[cluster.name]))],
         cluster=cluster,
         chosen=chosen,
-        shown=chosen.range,
+        shown=drawn_range(chosen, len(instances)),
         lengths=[(key, words) for key, (_length, words) in LENGTHS.items()],
         fields=_fields(request, chosen, errors),
         figures=figures_of(cluster, instances, chosen, links=request.user.has_perm("tasks.view_job")),

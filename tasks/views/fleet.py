@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Page, Paginator
-from django.db.models import Case, Count, F, OuterRef, QuerySet, Subquery, When
+from django.db.models import Case, Count, F, OuterRef, Subquery, When
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -23,7 +24,7 @@ from tasks.kinds import ACTIVE, Status
 from tasks.members import Members, members_of
 from tasks.models import Job, JobStep
 from tasks.standing import Remark, remarks
-from tasks.verdicts import RANK, VERDICTS, Verdict, clusters_ranked
+from tasks.verdicts import RANK, SECRETS, VERDICTS, Verdict, clusters_ranked
 from tasks.views.acts import new_cluster_act
 
 CLUSTERS_ON_PAGE: Final = 50
@@ -79,38 +80,38 @@ class Fleet:
         self.number = number
 
     @cached_property
+    def _ranked(self) -> list[tuple[int, str, int]]:
+        """(key, name, rank) of every cluster, the worst first: ranking them is what costs, so it is done once for counts and page."""
+        return list(clusters_ranked().values_list("pk", "name", "rank"))
+
+    @cached_property
     def counts(self) -> list[tuple[Verdict, int]]:
-        rows = clusters_ranked().order_by().values_list("rank").annotate(number=Count("pk"))
-        return [(VERDICTS[rank], number) for rank, number in sorted(rows)]
+        found = Counter(rank for _key, _name, rank in self._ranked)
+        return [(VERDICTS[rank], number) for rank, number in sorted(found.items())]
 
     @cached_property
     def total(self) -> int:
-        return sum(number for _verdict, number in self.counts)
+        return len(self._ranked)
 
     @cached_property
     def page(self) -> Page[Any]:
-        paginator = Paginator(self._matching(), CLUSTERS_ON_PAGE)
-        if not self.search:  # the counts know it already, and ranking every cluster once more is not free
-            paginator.count = sum(number for verdict, number in self.counts if self.verdict in ("", verdict.name))
-        return paginator.get_page(self.number)
+        return Paginator(self._matching(), CLUSTERS_ON_PAGE).get_page(self.number)
 
     @cached_property
     def rows(self) -> list[Row]:
-        clusters = list(self.page.object_list)
+        shown = [(key, rank) for key, _name, rank in self.page.object_list]
+        known = Cluster.objects.defer(*SECRETS).in_bulk([key for key, _rank in shown])
+        clusters = [known[key] for key, _rank in shown if key in known]  # one may be gone since they were ranked
         members, jobs = members_of(clusters), jobs_latest(clusters)
-        hours = last_hours_of_clusters(cluster.pk for cluster in clusters)
-        rows = [Row(cluster, VERDICTS[cluster.rank], members[cluster.pk], jobs.get(cluster.pk)) for cluster in clusters]
+        hours, ranks = last_hours_of_clusters(known), dict(shown)
+        rows = [Row(cluster, VERDICTS[ranks[cluster.pk]], members[cluster.pk], jobs.get(cluster.pk)) for cluster in clusters]
         for row in rows:
             row.spark = spark_of(hours.get(row.cluster.pk), row.members.furthest.lag_bytes if row.members.furthest else None)
         return rows
 
-    def _matching(self) -> QuerySet[Any]:
-        rows = clusters_ranked()
-        if self.search:
-            rows = rows.filter(name__contains=self.search.lower())
-        if self.verdict:
-            rows = rows.filter(rank=RANK[self.verdict])
-        return rows
+    def _matching(self) -> list[tuple[int, str, int]]:
+        search, rank = self.search.lower(), RANK.get(self.verdict)
+        return [each for each in self._ranked if search in each[1] and rank in (None, each[2])]
 
 
 def jobs_latest(clusters: Sequence[Cluster]) -> dict[int, Job]:

@@ -219,6 +219,27 @@ def test_a_channel_whose_address_cannot_be_read_keeps_no_other_one(
     assert broken.failure.startswith("A stored secret cannot be decrypted")
 
 
+def test_a_message_that_cannot_be_made_keeps_no_other_one_and_makes_none_come_twice(
+    channel: AlertChannel, delivered: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    poisoned = ChannelFactory(name="poisoned", language="pt-br")
+    real = sender.message_of
+
+    def message_of(rows: Any, language: str) -> tuple[str, str]:
+        if language == "pt-br":
+            raise ValueError("poison")
+        return real(rows, language)
+
+    monkeypatch.setattr(sender, "message_of", message_of)
+    put(poisoned)
+    put(channel)
+    assert send_waiting() == 1
+    assert send_waiting() == 0
+    poisoned.refresh_from_db()
+    assert poisoned.failure == "The panel could not make or hand over this message. Its log says why."
+    assert "poison" in caplog.text
+
+
 def test_old_notifications_are_forgotten(channel: AlertChannel, delivered: list[str]) -> None:
     put(channel)
     put(channel, ended_at=timezone.now())
