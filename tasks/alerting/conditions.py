@@ -94,7 +94,7 @@ CONDITIONS: Final[dict[str, Condition]] = {
             1024, _("MiB"),
         ),
         Condition(
-            "slot_filling", "monitor", _WARNING, 60, _("slot runs out"),
+            "slot_filling", "monitor", _WARNING, 300, _("slot runs out"),
             _("As WAL is written now, an idle slot is lost, or has filled the disk, before so many hours are over."),
             24, _("hours"),
         ),
@@ -104,7 +104,7 @@ CONDITIONS: Final[dict[str, Condition]] = {
             5, _("percent"),
         ),
         Condition(
-            "disk_filling", "monitor", _WARNING, 60, _("disk fills"),
+            "disk_filling", "monitor", _WARNING, 600, _("disk fills"),
             _("As it fills now, the disk of the data directory is full before so many hours are over."),
             24, _("hours"),
         ),

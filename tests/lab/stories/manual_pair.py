@@ -158,8 +158,7 @@ def _make_primary(primary: LabServer, standby: LabServer) -> None:
     first = "".join(line for line in PRIMARY_COMPOSE.splitlines(keepends=True) if "pg_hba.conf" not in line and "initdb.d" not in line)
     put(primary, "docker-compose.yml", first)
     compose(primary)
-    wait_until(lambda: ask(primary, PRIMARY, "SELECT 1") == "1", "the manual's primary", 60)
-    wait_until(lambda: "initialised" in _log(primary) or "ready" in _log(primary), "its first start is over", 30)
+    wait_until(lambda: _serves(primary), "the manual's primary", 90)
     primary.run(["sh", "-c", f"docker exec -i {PRIMARY} bash < {PLACE}/init-replication-user.sh"])
     put(primary, "pg_hba.conf", PG_HBA.format(standby=standby.address))
     put(primary, "docker-compose.yml", PRIMARY_COMPOSE)
@@ -167,9 +166,10 @@ def _make_primary(primary: LabServer, standby: LabServer) -> None:
     wait_until(lambda: ask(primary, PRIMARY, "SELECT count(*) FROM pg_roles WHERE rolreplication AND NOT rolsuper") == "1", "its role", 60)
 
 
-def _log(server: LabServer) -> str:
-    said = server.docker("logs", PRIMARY, check=False)
-    return said.stdout + said.stderr
+def _serves(server: LabServer) -> bool:
+    """Not the server of the initialisation, which is stopped again: the container's first process is PostgreSQL only after that."""
+    first = server.docker("exec", PRIMARY, "cat", "/proc/1/comm", check=False).stdout.strip()
+    return first == "postgres" and ask(server, PRIMARY, "SELECT 1") == "1"
 
 
 def _make_standby(primary: LabServer, standby: LabServer) -> None:
