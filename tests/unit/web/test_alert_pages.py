@@ -126,6 +126,20 @@ def it_plans_a_window_ahead_for_every_week(bearer: Any) -> None:
     assert not Silence.objects.exists(), "it had not begun"
 
 
+def it_shows_when_a_weekly_window_comes_next(get: Get, bearer: Any) -> None:
+    begin = (timezone.now() - dt.timedelta(days=70, hours=3)).replace(microsecond=0)
+    SilenceFactory(starts_at=begin, ends_at=begin + dt.timedelta(hours=1), weekly=True, reason="Every week.")
+    SilenceFactory(reason="Now.")
+    first, second = bearer("vera").get("/api/v1/silences").json()
+    assert (first["reason"], second["reason"]) == ("Now.", "Every week.")
+    following = begin + dt.timedelta(days=77)
+    assert dt.datetime.fromisoformat(second["window_begins_at"]) == following
+    assert dt.datetime.fromisoformat(second["window_ends_at"]) == following + dt.timedelta(hours=1)
+    page = text_of(get("vera", "/alerts/silences/"))
+    assert f"{following:%Y-%m-%d %H:%M} UTC" in page
+    assert f"{begin:%Y-%m-%d}" not in page
+
+
 # -- rules
 
 
