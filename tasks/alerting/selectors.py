@@ -70,10 +70,14 @@ def alerts_raised() -> QuerySet[Alert]:
     return Alert.objects.filter(raised_at__isnull=False)
 
 
-def alerts_open(cluster: Cluster | None = None) -> list[AlertShow]:
-    """The gravest first, then those that last longest; of one cluster, or of all. Two queries."""
-    rows = alerts_raised().filter(ended_at=None).order_by(_GRAVEST, "raised_at", "pk")
-    return alerts_shown(list(rows.filter(cluster=cluster) if cluster else rows))
+def alerts_open() -> QuerySet[Alert]:
+    """The gravest first, then those that last longest."""
+    return alerts_raised().filter(ended_at=None).order_by(_GRAVEST, "raised_at", "pk")
+
+
+def alerts_of(cluster: Cluster) -> list[AlertShow]:
+    """The open ones of a cluster. Two queries; one where nothing is wrong."""
+    return alerts_shown(list(alerts_open().filter(cluster=cluster)))
 
 
 def alerts_past(*, cluster: str = "", severity: str = "") -> QuerySet[Alert]:

@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from clusters.models import Cluster, Monitor
+from tasks.alerting.selectors import PAGE
 from tasks.models import Alert, AlertChannel, AlertRule, AuditEntry, Notification, Silence
 from tests.factories import AlertFactory, ChannelFactory, SilenceFactory, cluster_with_standbys
 from tests.unit.web.conftest import Get, post, queries_of, text_of
@@ -70,6 +71,25 @@ def it_asks_the_same_number_of_questions_for_many_alerts(orders: Cluster, signed
     for _number in range(30):
         AlertFactory(cluster=orders)
     assert {address: len(queries_of(signed_in("vera"), address)) for address in few} == few
+
+
+def it_turns_the_page_when_much_is_wrong(orders: Cluster, get: Get) -> None:
+    AlertFactory.create_batch(PAGE, cluster=orders, sentence="It is a warning.")
+    AlertFactory(cluster=orders, severity="critical", sentence="It is critical.")
+    first, second = (text_of(get("vera", f"/alerts/?page={number}")) for number in (1, 2))
+    assert "51 open alerts" in first
+    assert "It is critical." in first
+    assert "Page 1 of 2" in first
+    assert (second.count("It is a warning."), "It is critical." in second) == (1, False)
+
+
+def it_keeps_the_history_of_a_cluster_that_is_gone(orders: Cluster, get: Get) -> None:
+    AlertFactory(cluster=orders, ended_at=timezone.now())
+    assert 'href="/clusters/orders/"' in get("vera", "/alerts/history/")
+    Alert.objects.update(cluster=None)
+    page = get("vera", "/alerts/history/?cluster=orders")
+    assert "orders/node2 · standby down" in text_of(page)
+    assert 'href="/clusters/orders/"' not in page
 
 
 # -- silences
