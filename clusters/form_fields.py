@@ -160,11 +160,17 @@ class CheckedField(NamedField, forms.CharField):
 
     def read(self, value: Any) -> Any:
         text = as_text(value, self.name) if value is not None else ""
-        if text:
-            return self.check(text, self.name)
-        if self.required:
+        clean = self.check(text, self.name) if text else None
+        if self.required and clean in (None, ""):  # a text of blanks alone says nothing either
             raise self.missing()
-        return None
+        return clean
+
+
+class NumberField(CheckedField):
+    """A number: as a page sends it, or as JSON has it."""
+
+    def read(self, value: Any) -> Any:
+        return super().read(repr(value) if isinstance(value, float) else value)
 
 
 class SecretField(CheckedField):

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
 from clusters.form_base import SentenceForm, named
-from clusters.form_fields import CheckedField, choice, moment, seconds, yes_no
+from clusters.form_fields import CheckedField, NumberField, choice, moment, seconds, yes_no
 from clusters.models import Cluster
 from clusters.postgres import names
 from clusters.postgres.refused import NameRefused
@@ -29,7 +29,7 @@ from tasks.refusals import GENERAL, RequestRefused, allow
 
 SILENCE_ADD, SILENCE_CHANGE, RULE_CHANGE = "tasks.add_silence", "tasks.change_silence", "tasks.change_alertrule"
 HOLD_MOST: Final = 86_400
-THRESHOLD_MOST: Final = 1e9
+REASON_MOST: Final = 500  # as Silence.reason
 _UNITS: Final[Mapping[str, timedelta]] = {
     "m": timedelta(minutes=1),
     "h": timedelta(hours=1),
@@ -56,8 +56,17 @@ def lasts(text: str, field: str) -> timedelta:
     return found
 
 
+def why(text: str, field: str) -> str:
+    """A reason as short as a silence keeps it: one that is cut would say something else."""
+    found = names.reason(text, field)
+    if len(found) > REASON_MOST:
+        sentence = gettext_noop("%(field)s: it has %(size)s characters. Say it in at most %(most)s.")
+        raise NameRefused(field, sentence, size=len(found), most=REASON_MOST)
+    return found
+
+
 def threshold(text: str, field: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,10}([.][0-9]{1,6})?", text, re.ASCII) or not 0 < float(text) <= THRESHOLD_MOST:
+    if not re.fullmatch(r"[0-9]{1,10}([.][0-9]{1,6})?", text, re.ASCII) or not float(text):
         raise NameRefused(field, gettext_noop("%(field)s: write a number above zero, for example 30 or 0.5."))
     return float(text)
 
@@ -90,7 +99,7 @@ class SilenceForm(SentenceForm):
     weekly = CheckedField(
         yes_no, label=gettext_lazy("Every week"), widget=forms.Select(choices=ON_OFF), help_text=gettext_lazy("A maintenance window.")
     )
-    reason = CheckedField(names.reason, label=gettext_lazy("Reason"))
+    reason = CheckedField(why, label=gettext_lazy("Reason"))
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = self.cleaned_data
@@ -118,7 +127,7 @@ def silence_make(*, actor: Actor, data: Mapping[str, Any]) -> Silence:
             starts_at=begin,
             ends_at=begin + values["lasts"],
             weekly=values["weekly"],
-            reason=values["reason"][:500],
+            reason=values["reason"],
             made_by=actor.name,
         )
         _audit(actor, "silence_make", row)
@@ -167,15 +176,23 @@ class RuleForm(SentenceForm):
         label=gettext_lazy("Hold time in seconds"),
         help_text=gettext_lazy("How long it must last before somebody is told."),
     )
-    threshold = CheckedField(threshold, label=gettext_lazy("Threshold"), required=False)
+    threshold = NumberField(threshold, label=gettext_lazy("Threshold"), required=False)
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, condition: Condition | None = None, **options: Any) -> None:
         super().__init__(data, **options)
+        self.condition = condition
         if condition is not None and condition.threshold is None:
             del self.fields["threshold"]
         elif condition is not None:
             self.fields["threshold"].required = True
             self.fields["threshold"].help_text = _("In %(unit)s.") % {"unit": condition.unit}
+
+    def clean(self) -> dict[str, Any]:
+        most = self.condition.most if self.condition else 0
+        if self.cleaned_data.get("threshold", 0) > most:
+            sentence = _("threshold: this is more than there can be. Write a number up to %(most)s.")
+            self.add_error("threshold", sentence % {"most": f"{most:.0f}"})
+        return self.cleaned_data
 
 
 def rule_values(rule: Rule) -> dict[str, Any]:
@@ -197,23 +214,35 @@ def rule_change(*, actor: Actor, name: str, data: Mapping[str, Any]) -> list[str
         raise RequestRefused(form.messages())
     if "threshold" in data and rule.threshold is None:
         raise RequestRefused({"threshold": [_("This condition has no threshold. Leave it out.")]})
-    values = form.cleaned_data
     with transaction.atomic():
-        AlertRule.objects.update_or_create(condition=name, defaults=values)
-        new = rule_values(_rule(name))
-        details = {field: [old[field], new[field]] for field in new if new[field] != old[field]}
+        _keep(rule.condition, form.cleaned_data)
+        details = _differences(old, rule_values(_rule(name)))
         if details:
             audit_append(actor=actor.name, source=actor.source, action="alert_rule_change", target=name, details=details)
     return list(details)
 
 
+def _keep(condition: Condition, values: Mapping[str, Any]) -> None:
+    """A rule that is as it comes again has no row, so that it does not say that somebody has changed it."""
+    as_it_comes = {"enabled": True, "severity": condition.severity, "hold_seconds": condition.hold_seconds}
+    if {"threshold": None, **values} == {**as_it_comes, "threshold": condition.threshold}:
+        AlertRule.objects.filter(condition=condition.name).delete()
+    else:
+        AlertRule.objects.update_or_create(condition=condition.name, defaults=dict(values))
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: [old[field], new[field]] for field in new if new[field] != old[field]}
+
+
 def rule_reset(*, actor: Actor, name: str) -> None:
     """As it comes. Raises: Forbidden, AlertRule.DoesNotExist where there is no such condition."""
     allow(actor, RULE_CHANGE)
-    _rule(name)
+    old = rule_values(_rule(name))
     with transaction.atomic():
         if AlertRule.objects.filter(condition=name).delete()[0]:
-            audit_append(actor=actor.name, source=actor.source, action="alert_rule_reset", target=name)
+            details = _differences(old, rule_values(_rule(name)))
+            audit_append(actor=actor.name, source=actor.source, action="alert_rule_reset", target=name, details=details)
 
 
 def _rule(name: str) -> Rule:

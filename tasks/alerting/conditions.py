@@ -16,7 +16,7 @@ Source = Literal["monitor", "verification", "panel"]
 
 @dataclass(frozen=True)
 class Condition:
-    """`hold_seconds`: how long it must last before somebody is told. `threshold` is in `unit`; None: there is nothing to set."""
+    """`hold_seconds`: how long it must last before somebody is told. `threshold` is in `unit`, up to `most`; None: nothing to set."""
 
     name: str
     source: Source
@@ -26,6 +26,7 @@ class Condition:
     says: str | Promise
     threshold: float | None = None
     unit: str | Promise = ""
+    most: float = 1e9
 
 
 _CRITICAL, _WARNING = Severity.CRITICAL, Severity.WARNING
@@ -101,7 +102,7 @@ CONDITIONS: Final[dict[str, Condition]] = {
         Condition(
             "disk_full", "monitor", _CRITICAL, 0, _("disk nearly full"),
             _("Less than this is free where the data directory lies."),
-            5, _("percent"),
+            5, _("percent"), 100,
         ),
         Condition(
             "disk_filling", "monitor", _WARNING, 600, _("disk fills"),
@@ -111,7 +112,7 @@ CONDITIONS: Final[dict[str, Condition]] = {
         Condition(
             "connections_used", "monitor", _WARNING, 60, _("connections used up"),
             _("More than this share of max_connections is used."),
-            90, _("percent"),
+            90, _("percent"), 100,
         ),
         Condition(
             "checksum_failures", "monitor", _CRITICAL, 0, _("checksum failures"),

@@ -37,7 +37,7 @@ def put_down(ended: Sequence[Alert], now: datetime) -> None:
     open_ = list(Alert.objects.filter(ended_at=None, raised_at__isnull=False)) if channels else []
     if not open_:
         return
-    silences, sent = silences_read(), _sent(open_)
+    silences, sent = silences_read(now), _sent(open_)
     loud = [alert for alert in open_ if silenced_until(alert, silences, now) is None]
     rows = []
     for channel in channels:

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from clusters.models import Cluster
 from tasks.alerting.conditions import CONDITIONS
 from tasks.alerting.rules import rules_read
-from tasks.alerting.silences import is_past, silenced_until, silences_read, until
+from tasks.alerting.silences import silenced_until, silences_read, until, window
 from tasks.models import Alert, Severity, Silence
 from tasks.retold import retold
 
@@ -44,6 +44,8 @@ class SilenceShow(TypedDict):
     starts_at: datetime
     ends_at: datetime
     weekly: bool
+    window_begins_at: datetime | None  # the time in force now, else the next one; null: past
+    window_ends_at: datetime | None
     in_force_until: datetime | None  # null: not now
     past: bool
     reason: str
@@ -68,10 +70,14 @@ def alerts_raised() -> QuerySet[Alert]:
     return Alert.objects.filter(raised_at__isnull=False)
 
 
-def alerts_open(cluster: Cluster | None = None) -> list[AlertShow]:
-    """The gravest first, then those that last longest; of one cluster, or of all. Two queries."""
-    rows = alerts_raised().filter(ended_at=None).order_by(_GRAVEST, "raised_at", "pk")
-    return alerts_shown(list(rows.filter(cluster=cluster) if cluster else rows))
+def alerts_open() -> QuerySet[Alert]:
+    """The gravest first, then those that last longest."""
+    return alerts_raised().filter(ended_at=None).order_by(_GRAVEST, "raised_at", "pk")
+
+
+def alerts_of(cluster: Cluster) -> list[AlertShow]:
+    """The open ones of a cluster. Two queries; one where nothing is wrong."""
+    return alerts_shown(list(alerts_open().filter(cluster=cluster)))
 
 
 def alerts_past(*, cluster: str = "", severity: str = "") -> QuerySet[Alert]:
@@ -119,11 +125,11 @@ def counts_open() -> dict[str, int]:
     return {severity: number for severity, number in rows}  # noqa: C416  # dict() does not know the row's type
 
 
-def silences_shown(*, past: bool = False) -> list[SilenceShow]:
-    """Those that are or will be in force, by their begin; with `past` also those that never will be again."""
+def silences_shown() -> list[SilenceShow]:
+    """Those that are or will be in force: what is in force now or is so next comes first."""
     now = timezone.now()
-    shown = [_silence_shown(row, now) for row in sorted(silences_read(), key=lambda row: (row.starts_at, row.pk))]
-    return [each for each in shown if past or not each["past"]]
+    rows = sorted(silences_read(now), key=lambda row: (window(row, now) or (now, now), row.pk))
+    return [_silence_shown(row, now) for row in rows]
 
 
 def silence_shown(silence: Silence) -> SilenceShow:
@@ -131,6 +137,7 @@ def silence_shown(silence: Silence) -> SilenceShow:
 
 
 def _silence_shown(row: Silence, now: datetime) -> SilenceShow:
+    begin, end = window(row, now) or (None, None)
     return {
         "id": row.pk,
         "cluster": row.cluster.name if row.cluster else None,
@@ -138,8 +145,10 @@ def _silence_shown(row: Silence, now: datetime) -> SilenceShow:
         "starts_at": row.starts_at,
         "ends_at": row.ends_at,
         "weekly": row.weekly,
+        "window_begins_at": begin,
+        "window_ends_at": end,
         "in_force_until": until(row, now),
-        "past": is_past(row, now),
+        "past": end is None,
         "reason": row.reason,
         "made_by": row.made_by,
     }

@@ -6,28 +6,38 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db.models import Q
+from django.utils import timezone
+
 from tasks.models import Alert, Silence
 
 WEEK: Final = timedelta(days=7)
 
 
-def silences_read() -> list[Silence]:
-    """Those that are in force or may be again."""
-    return list(Silence.objects.select_related("cluster").only("cluster__name", *(field.name for field in Silence._meta.concrete_fields)))
+def silences_read(now: datetime | None = None) -> list[Silence]:
+    """Those that are in force or will be. What is past is left where it lies: this is asked every few seconds, for years."""
+    rows = Silence.objects.filter(Q(weekly=True) | Q(ends_at__gt=now or timezone.now())).select_related("cluster")
+    return list(rows.only("cluster__name", *(field.name for field in Silence._meta.concrete_fields)))
+
+
+def window(silence: Silence, now: datetime) -> tuple[datetime, datetime] | None:
+    """From when until when: the time in force now, else the next one; None: it is past. A weekly one comes again after seven days."""
+    begin, end = silence.starts_at, silence.ends_at
+    if silence.weekly and now >= end:
+        later = ((now - end) // WEEK + 1) * WEEK
+        begin, end = begin + later, end + later
+    return (begin, end) if now < end else None
 
 
 def until(silence: Silence, now: datetime) -> datetime | None:
-    """When it is over, where it is in force now; a weekly one begins again seven days after it began."""
-    begin, end = silence.starts_at, silence.ends_at
-    if silence.weekly and now >= begin:
-        weeks = (now - begin) // WEEK
-        begin, end = begin + weeks * WEEK, end + weeks * WEEK
-    return end if begin <= now < end else None
+    """When it is over, where it is in force now."""
+    found = window(silence, now)
+    return found[1] if found and found[0] <= now else None
 
 
 def is_past(silence: Silence, now: datetime) -> bool:
     """It will never be in force again."""
-    return not silence.weekly and silence.ends_at <= now
+    return window(silence, now) is None
 
 
 def covers(silence: Silence, alert: Alert) -> bool:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, cr
 from pydantic_core import CoreSchema
 
 from clusters.form_base import SentenceForm
-from clusters.form_fields import LinesField, SettingsField
+from clusters.form_fields import LinesField, NumberField, SettingsField
 from clusters.postgres.names import OBJECT_NAME
 from tasks.shown import PAGE_MAX
 
@@ -19,6 +19,7 @@ After = Annotated[str, Query(pattern=f"^$|{OBJECT_NAME}")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 _TEXT: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+_NUMBER: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 _LINES: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
 _SETTINGS: dict[str, Any] = {"type": "object", "additionalProperties": _TEXT}
 
@@ -52,6 +53,7 @@ def given(body: Schema) -> dict[str, Any]:
 
 
 def _field(field: forms.Field) -> tuple[Any, Any]:
-    kind = _LINES if isinstance(field, LinesField) else _SETTINGS if isinstance(field, SettingsField) else _TEXT
+    shapes = ((LinesField, _LINES), (SettingsField, _SETTINGS), (NumberField, _NUMBER))
+    kind = next((shape for of, shape in shapes if isinstance(field, of)), _TEXT)
     description = " ".join(str(text) for text in (f"{field.label}." if field.label else "", field.help_text) if text)
     return Annotated[Any, WithJsonSchema(kind)], Field(default=None, description=description)

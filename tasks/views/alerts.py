@@ -62,12 +62,14 @@ def given_of(request: HttpRequest, form: Any) -> dict[str, Any]:
 @page(VIEW)
 def alerts_page(request: HttpRequest) -> HttpResponseBase:
     monitor = Monitor.objects.first()
+    pages = Paginator(alerts_open(), PAGE).get_page(request.GET.get("page", "1"))
     return render(
         request,
         "alerts/open.html",
         title=_("Alerts"),
         crumbs=crumbs()[:1],
-        alerts=alerts_open(),
+        pages=pages,
+        alerts=alerts_shown(list(pages.object_list)),
         watched=monitor_watches(),
         beat_at=monitor.beat_at if monitor else None,
         number=Instance.objects.filter(lifecycle="ready").count(),
@@ -81,13 +83,14 @@ def alerts_history_page(request: HttpRequest) -> HttpResponseBase:
     severity, cluster = request.GET.get("severity", ""), request.GET.get("cluster", "")[:41]
     wanted = {"severity": severity if severity in Severity.values else "", "cluster": cluster}
     pages = Paginator(alerts_past(**wanted), PAGE).get_page(request.GET.get("page", "1"))
+    rows = list(pages.object_list)
     return render(
         request,
         "alerts/history.html",
         title=_("History of alerts"),
         crumbs=crumbs(),
         pages=pages,
-        alerts=alerts_shown(list(pages.object_list)),
+        alerts=[(alert, row.cluster_id is not None) for alert, row in zip(alerts_shown(rows), rows, strict=True)],
         severities=Severity.choices,
         query=urlencode({key: value for key, value in wanted.items() if value}),
         here="history",

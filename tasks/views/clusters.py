@@ -16,7 +16,7 @@ from clusters.selectors import connection_string, monitor_interval
 from clusters.slots import UNKNOWN, slots_of
 from tasks.adopted import adopted_reason
 from tasks.alerting.changes import SILENCE_ADD
-from tasks.alerting.selectors import alerts_open
+from tasks.alerting.selectors import alerts_of
 from tasks.charts import spark_of
 from tasks.forecasts import forecasts_of
 from tasks.kinds import ACTIVE, KINDS
@@ -71,7 +71,7 @@ def cluster_page(request: HttpRequest, name: str) -> HttpResponseBase:
         declared=next((row for row in members.instances if row.role == Instance.Role.PRIMARY), None),
         appointments=appointments(request, cluster),
         overdue=is_overdue(cluster),
-        alerts=alerts_open(cluster) if request.user.has_perm("tasks.view_alert") else [],
+        alerts=alerts_of(cluster) if request.user.has_perm("tasks.view_alert") else [],
         may_silence=request.user.has_perm(SILENCE_ADD),
     )
 

@@ -48,6 +48,13 @@ def test_a_password_is_neither_in_the_parameters_nor_in_the_clean_data() -> None
     assert "correct horse" not in str(CreateClusterRequest(NEW | {"owner_password": "correct horse battery"}))
 
 
+def test_a_reason_that_must_be_given_is_not_given_by_blanks() -> None:
+    cluster_with_standbys("orders")
+    data = {"cluster": "orders", "to": "orders-2", "confirm": "orders-2"}
+    assert REQUEST_FORMS["failover"](data | {"reason": " \n\t "}).messages() == {"reason": ["reason: this is missing. Fill it in."]}
+    assert REQUEST_FORMS["start_instance"]({"cluster": "orders", "instance": "orders-2", "reason": " "}).messages() == {}
+
+
 def test_refusals_come_in_the_order_of_the_fields_and_each_names_its_field() -> None:
     messages = CreateClusterRequest({}).messages()
     assert messages == {

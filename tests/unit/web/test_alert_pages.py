@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from clusters.models import Cluster, Monitor
+from tasks.alerting.selectors import PAGE
 from tasks.models import Alert, AlertChannel, AlertRule, AuditEntry, Notification, Silence
 from tests.factories import AlertFactory, ChannelFactory, SilenceFactory, cluster_with_standbys
 from tests.unit.web.conftest import Get, post, queries_of, text_of
@@ -72,6 +73,25 @@ def it_asks_the_same_number_of_questions_for_many_alerts(orders: Cluster, signed
     assert {address: len(queries_of(signed_in("vera"), address)) for address in few} == few
 
 
+def it_turns_the_page_when_much_is_wrong(orders: Cluster, get: Get) -> None:
+    AlertFactory.create_batch(PAGE, cluster=orders, sentence="It is a warning.")
+    AlertFactory(cluster=orders, severity="critical", sentence="It is critical.")
+    first, second = (text_of(get("vera", f"/alerts/?page={number}")) for number in (1, 2))
+    assert "51 open alerts" in first
+    assert "It is critical." in first
+    assert "Page 1 of 2" in first
+    assert (second.count("It is a warning."), "It is critical." in second) == (1, False)
+
+
+def it_keeps_the_history_of_a_cluster_that_is_gone(orders: Cluster, get: Get) -> None:
+    AlertFactory(cluster=orders, ended_at=timezone.now())
+    assert 'href="/clusters/orders/"' in get("vera", "/alerts/history/")
+    Alert.objects.update(cluster=None)
+    page = get("vera", "/alerts/history/?cluster=orders")
+    assert "orders/node2 · standby down" in text_of(page)
+    assert 'href="/clusters/orders/"' not in page
+
+
 # -- silences
 
 
@@ -98,6 +118,8 @@ def it_keeps_quiet_what_is_asked_for_and_ends_it(orders: Cluster, signed_in: Sig
     ("data", "field", "sentence"),
     [
         ({"reason": ""}, "reason", "this is missing. Fill it in."),
+        ({"reason": " \n "}, "reason", "this is missing. Fill it in."),
+        ({"reason": "y" * 501}, "reason", "it has 501 characters. Say it in at most 500."),
         ({"lasts": "1e9h"}, "lasts", "write how long as a number"),
         ({"lasts": "93d"}, "lasts", "at most 92d"),
         ({"lasts": "1w", "weekly": "yes"}, "lasts", "less than a week"),
@@ -126,6 +148,20 @@ def it_plans_a_window_ahead_for_every_week(bearer: Any) -> None:
     assert not Silence.objects.exists(), "it had not begun"
 
 
+def it_shows_when_a_weekly_window_comes_next(get: Get, bearer: Any) -> None:
+    begin = (timezone.now() - dt.timedelta(days=70, hours=3)).replace(microsecond=0)
+    SilenceFactory(starts_at=begin, ends_at=begin + dt.timedelta(hours=1), weekly=True, reason="Every week.")
+    SilenceFactory(reason="Now.")
+    first, second = bearer("vera").get("/api/v1/silences").json()
+    assert (first["reason"], second["reason"]) == ("Now.", "Every week.")
+    following = begin + dt.timedelta(days=77)
+    assert dt.datetime.fromisoformat(second["window_begins_at"]) == following
+    assert dt.datetime.fromisoformat(second["window_ends_at"]) == following + dt.timedelta(hours=1)
+    page = text_of(get("vera", "/alerts/silences/"))
+    assert f"{following:%Y-%m-%d %H:%M} UTC" in page
+    assert f"{begin:%Y-%m-%d}" not in page
+
+
 # -- rules
 
 
@@ -139,7 +175,30 @@ def it_changes_a_rule_and_takes_the_change_back(signed_in: SignedIn, get: Get) -
     assert "changed" in text_of(get("vera", "/alerts/rules/"))
     assert post(signed_in("adam"), "/alerts/rules/lag_seconds/", {"reset": "yes"}).status_code == 302
     assert not AlertRule.objects.exists()
+    undone = AuditEntry.objects.get(action="alert_rule_reset")
+    assert (undone.target, undone.details["threshold"]) == ("lag_seconds", ["30", "60"])
     assert signed_in("adam").get("/alerts/rules/absent/").status_code == 404
+
+
+def it_says_that_a_rule_was_changed_only_while_it_is_another(bearer: Any) -> None:
+    client = bearer("adam")
+
+    def changed(**data: Any) -> list[tuple[str, float]]:
+        """Of lag_bytes, which comes with 1024 MiB: what is kept after this was sent."""
+        answer = client.patch("/api/v1/alert-rules/lag_bytes", data, content_type="application/json")
+        assert answer.status_code == 200
+        kept = list(AlertRule.objects.values_list("condition", "threshold"))
+        assert [rule["condition"] for rule in answer.json() if rule["changed"]] == [name for name, _threshold in kept]
+        return kept
+
+    assert changed() == changed(threshold="1024") == []
+    assert not AuditEntry.objects.filter(action__startswith="alert_rule").exists()
+    assert changed(threshold=12.5) == [("lag_bytes", 12.5)]
+    assert changed(threshold=1024, hold_seconds=60) == []
+    assert [entry.details for entry in AuditEntry.objects.filter(action="alert_rule_change").order_by("number")] == [
+        {"threshold": ["1024", "12.5"]},
+        {"threshold": ["12.5", "1024"]},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -148,12 +207,16 @@ def it_changes_a_rule_and_takes_the_change_back(signed_in: SignedIn, get: Get) -
         ("lag_seconds", {"threshold": "-1"}, "threshold"),
         ("lag_seconds", {"threshold": "1e9"}, "threshold"),
         ("lag_seconds", {"threshold": "nan"}, "threshold"),
+        ("lag_seconds", {"threshold": True}, "threshold"),
+        ("lag_bytes", {"threshold": 1e-9}, "threshold"),
+        ("lag_bytes", {"threshold": 2_000_000_000}, "threshold"),
+        ("disk_full", {"threshold": "100.5"}, "threshold"),
         ("lag_seconds", {"hold_seconds": "90000"}, "hold_seconds"),
         ("lag_seconds", {"severity": "fatal"}, "severity"),
         ("primary_down", {"threshold": "3"}, "threshold"),
     ],
 )
-def it_refuses_a_rule_by_its_field(bearer: Any, condition: str, data: dict[str, str], field: str) -> None:
+def it_refuses_a_rule_by_its_field(bearer: Any, condition: str, data: dict[str, Any], field: str) -> None:
     client = bearer("adam")
     answer = client.patch(f"/api/v1/alert-rules/{condition}", data, content_type="application/json")
     assert (answer.status_code, list(answer.json()["error"]["fields"])) == (422, [field])
