@@ -26,7 +26,7 @@ NARROW_WIDTH: Final = 340
 NARROW_INDENT: Final = 22
 NARROW_GAP: Final = 52
 MARGIN: Final = 6
-NAME_LENGTH: Final = 24
+NAME_LENGTH: Final = 20
 ADDRESS_LENGTH: Final = 30
 #: While a monitor watches, what is older than this, or than three of its rounds, is not of now.
 WATCHED_FOR: Final = timedelta(minutes=1)
