@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Final, LiteralString, Self
+from typing import Any, Final, LiteralString, Self
 
 from clusters.postgres.facts import READERS, Row, Unreadable
 
@@ -53,7 +53,6 @@ NAME_LIMIT: Final = 64
 #: Bytes and seconds beyond this cannot be.
 MOST: Final = 2**61
 SENDER_STATES: Final = frozenset({"startup", "catchup", "streaming", "backup", "stopping"})
-_WRITTEN: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
 SYNC_STATES: Final = frozenset({"", "async", "potential", "sync", "quorum"})
 
 
@@ -115,10 +114,9 @@ class Sampled(Row):
             raise Unreadable("Sampled (a value that cannot be)", text[:100])
         return sampled
 
-    def as_text(self) -> str:
-        """What `from_text` reads back, and nothing else that the instance may have said."""
-        lists = {"senders": [vars(sender) for sender in self.senders], "slots": [vars(slot) for slot in self.slots]}
-        return _WRITTEN.encode({**vars(self), **lists})
+    def as_json(self) -> dict[str, Any]:
+        """What `from_text` reads back once it is written as JSON, and nothing else that the instance may have said."""
+        return {**vars(self), "senders": [vars(sender) for sender in self.senders], "slots": [vars(slot) for slot in self.slots]}
 
     def _in_words(self) -> bool:
         """Counts fit into the columns that take them, and states are those that PostgreSQL knows."""

@@ -1,7 +1,7 @@
 """The monitor: goes round all instances, and stores what they said. One at a time watches; a second one waits to take over.
 
-Each instance is asked by a task of its own, at its own moment of the interval, all of a cluster at the same one. So the work is spread
-evenly, and one that does not answer costs the others nothing.
+Each instance is asked by a task of its own, at one of twenty moments of the interval, all of a cluster at the same one. So the work is
+spread evenly, and one that does not answer costs the others nothing.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: So many moments of the interval have questions. To wake up for one question costs more than to ask it.
+MOMENTS: Final = 20
 #: How often what was heard is stored.
 STORE_SECONDS: Final = 0.5
 #: How often those who are to be asked are read, and the lease is renewed, where the interval is longer.
@@ -164,7 +166,7 @@ class Rounds:
 
     async def _asking(self, target: Target) -> None:
         watcher = Watcher(target, self._attempts, self.interval)
-        phase = target.cluster_id * GOLDEN % 1.0 * self.interval
+        phase = int(target.cluster_id * GOLDEN % 1.0 * MOMENTS) * self.interval / MOMENTS
         try:
             while True:
                 await asyncio.sleep(self.interval - (time.monotonic() - phase) % self.interval)
@@ -191,7 +193,7 @@ class Rounds:
             age=look.at,  # made an age when it is stored
             role=look.role,
             error=look.error,
-            sampled=sampled.as_text() if sampled else "",
+            sampled=sampled.as_json() if sampled else None,
             lag_bytes=follows.lag_bytes,
             lag_seconds=follows.lag_seconds,
             wal_rate=rate,

@@ -43,7 +43,7 @@ class State(NamedTuple):
     age: float
     role: str
     error: str
-    sampled: str  # JSON; "" without an answer
+    sampled: dict[str, Any] | None  # None without an answer
     lag_bytes: int | None
     lag_seconds: float | None
     wal_rate: float | None
@@ -98,11 +98,11 @@ def targets_read() -> list[Target]:
 _WRITE_STATES: Final = """
 INSERT INTO clusters_instancestate AS state
     (instance_id, tried_at, answered_at, since, role, error, missed, sampled, lag_bytes, lag_seconds, wal_rate)
-SELECT instance_id, moment, CASE WHEN sampled <> '' THEN moment END, moment, role, error, (sampled = '')::int,
-       coalesce(nullif(sampled, ''), '{}')::jsonb, lag_bytes, lag_seconds, wal_rate
+SELECT instance_id, moment, CASE WHEN sampled IS NOT NULL THEN moment END, moment, role, error, (sampled IS NULL)::int,
+       coalesce(sampled, '{}'), lag_bytes, lag_seconds, wal_rate
 FROM (SELECT *, now() - make_interval(secs => age) AS moment
-      FROM unnest(%s::bigint[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::float8[], %s::float8[])
-           AS said (instance_id, age, role, error, sampled, lag_bytes, lag_seconds, wal_rate)) AS said
+      FROM json_to_recordset(%s::json) AS said (instance_id bigint, age float8, role text, error text, sampled jsonb,
+                                                lag_bytes bigint, lag_seconds float8, wal_rate float8)) AS said
 WHERE EXISTS (SELECT 1 FROM clusters_instance AS instance WHERE instance.id = said.instance_id)
   AND EXISTS (SELECT 1 FROM clusters_monitor AS monitor WHERE monitor.token = %s)
 ON CONFLICT (instance_id) DO UPDATE SET
@@ -129,14 +129,16 @@ WHERE state.instance_id = instance.id AND instance.id = ANY(%s) AND instance.obs
            ELSE state.tried_at > coalesce(instance.observed_at, '-infinity') END
 RETURNING instance.id, state.role, state.missed, state.since"""
 
+_OF_PAIRS: Final = ("instance_id", "stream", "sync_state", "upstream_id")
+
 #: What the pages show of a pair. Its slot is looked at by verifications.
 _WRITE_PAIRS: Final = """
 UPDATE clusters_replicationpair AS pair
 SET state = said.stream, sync_state = coalesce(said.sync_state, ''), lag_bytes = state.lag_bytes, lag_seconds = state.lag_seconds,
     observed_at = state.answered_at
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[]) AS said (instance_id, stream, sync_state, upstream_id)
+FROM json_to_recordset(%s::json) AS said (instance_id bigint, stream text, sync_state text, upstream_id bigint)
 JOIN clusters_instancestate AS state USING (instance_id)
-WHERE pair.standby_id = said.instance_id AND pair.upstream_id = said.upstream_id AND said.stream IS NOT NULL AND state.missed = 0
+WHERE pair.standby_id = said.instance_id AND pair.upstream_id = said.upstream_id AND state.missed = 0
   AND state.tried_at > coalesce(pair.observed_at, '-infinity')"""
 
 
@@ -154,7 +156,7 @@ def states_write(token: int, states: Sequence[State]) -> dict[int, datetime]:
         """Its instance is on record as one that gave no answer."""
         logger.error("What instance %s said cannot be stored: %s", state.instance_id, error)
         try:
-            write([State(state.instance_id, state.age, "unreachable", "what it answers cannot be stored", "", None, None, None)])
+            write([State(state.instance_id, state.age, "unreachable", "what it answers cannot be stored", None, None, None, None)])
         except (DataError, IntegrityError):
             logger.exception("Nor that it cannot")
 
@@ -163,16 +165,16 @@ def states_write(token: int, states: Sequence[State]) -> dict[int, datetime]:
 
 
 def _states_written(token: int, states: Sequence[State]) -> dict[int, datetime]:
-    columns = [list(column) for column in zip(*states, strict=True)]
-    instances, states_of, (streams, sync_states, upstreams) = columns[0], columns[:-3], columns[-3:]
+    instances, rows = [state.instance_id for state in states], [state._asdict() for state in states]
     with transaction.atomic(), connection.cursor() as cursor:
         _held(cursor, token)
         cursor.execute(_READ_ROLES, [instances])
         before = dict(cursor.fetchall())
-        cursor.execute(_WRITE_STATES, [*states_of, token])
+        cursor.execute(_WRITE_STATES, [json.dumps(rows), token])
         cursor.execute(_WRITE_ROLES, [instances])  # instances before pairs, as everybody locks them
         shown = cursor.fetchall()
-        cursor.execute(_WRITE_PAIRS, [instances, streams, sync_states, upstreams])
+        if heard := [{name: row[name] for name in _OF_PAIRS} for row in rows if row["stream"] is not None]:
+            cursor.execute(_WRITE_PAIRS, [json.dumps(heard)])
     return {pk: since for pk, role, missed, since in shown if missed == 2 or (missed == 0 and before.get(pk) != role)}
 
 

@@ -117,7 +117,7 @@ def test_one_monitor_watches_and_the_other_takes_over(stage: Stage) -> None:
         wait_until(lambda: age("node1") < SOON, "the other has taken over", 20)
         with pytest.raises(store.LeaseLost):
             store.lease_renew(gone, 1, INTERVAL)
-        row = store.State(Instance.objects.get().pk, 0.0, "unreachable", "", "", None, None, None)
+        row = store.State(Instance.objects.get().pk, 0.0, "unreachable", "", None, None, None, None)
         with pytest.raises(store.LeaseLost):
             store.states_write(gone, [row])
         assert store.lease_take() is None
