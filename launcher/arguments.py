@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from launcher.complaint import CannotStart
 
 USAGE = """\
-./pgreplica up [--host H] [--port P] [--state-dir D] [--no-demo]   run the panel: database, broker, web, worker, beat, monitor
+./pgreplica up [--host H] [--port P] [--state-dir D] [--no-demo]   run the panel: database, broker, web, worker, beat, monitor, alerter
 ./pgreplica test [pytest arguments]                                lint, types and all tests
 ./pgreplica lab up [N] | list | down | ...                         servers with SSH and Docker on this machine, to try the panel with
 ./pgreplica demo remove                                            remove the demo cluster

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TextIO
 
-COLOURS = {"database": 34, "broker": 35, "web": 32, "worker": 36, "beat": 33, "monitor": 31}
+COLOURS = {"database": 34, "broker": 35, "web": 32, "worker": 36, "beat": 33, "monitor": 31, "alerter": 95}
 WIDTH = 8
 LINE_BYTES = 8192
 

@@ -57,6 +57,9 @@ class PythonParts:
     def monitor(self) -> Program:
         return self._ready_by_file("monitor", ["manage.py", "monitor"], stop_seconds=5)
 
+    def alerter(self) -> Program:
+        return self._ready_by_file("alerter", ["manage.py", "alerter"], stop_seconds=5)
+
     def first_start(self, ports: Sequence[int]) -> Program:
         argv = [sys.executable, "manage.py", "first_start", *(f"--port={port}" for port in ports)]
         return Program("demo", argv, self.environment, lambda: True, directory=CHECKOUT, once=True)

@@ -35,7 +35,7 @@ def up(options: UpOptions, state: State) -> int:
             Start(options, state, account, supervisor).run()
             supervisor.run()
         except StopRequested:
-            supervisor.output.say("stopping: monitor, beat, web, worker, database, broker; managed databases keep running")
+            supervisor.output.say("stopping: alerter, monitor, beat, web, worker, database, broker; managed databases keep running")
         finally:
             state.panel_file.unlink(missing_ok=True)
             supervisor.stop()
@@ -78,8 +78,8 @@ class Start:
         self.supervisor.start(python.web(self.options.host, self.options.port))
         self._said("web: answers")
         panel.write(self.state, banner.address(self.options), environment)
-        self.supervisor.start(python.worker(), python.beat(), python.monitor())
-        self._said("worker, beat and monitor: ready")
+        self.supervisor.start(python.worker(), python.beat(), python.monitor(), python.alerter())
+        self._said("worker, beat, monitor and alerter: ready")
         if answer["demo_pending"]:
             self.supervisor.start(python.first_start(checks.free_ports(DEMO_FIRST_PORT, 2, besides=self.options.port)))
         lines = banner.lines(self.options, self.state, ADMINISTRATOR, password if answer["administrator_made"] else None)

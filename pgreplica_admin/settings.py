@@ -137,9 +137,6 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": 5.0, "options": {"expires": 10}},
     "verify_late": {"task": "tasks.verify_late", "schedule": 60.0, "options": {"expires": 60}},
-    "alerts": {"task": "tasks.alerts", "schedule": 5.0, "options": {"expires": 5}},
-    "notifications": {"task": "tasks.notifications", "schedule": 5.0, "options": {"expires": 5}},
-    "alerts_of_verifications": {"task": "tasks.alerts", "schedule": 30.0, "kwargs": {"everything": True}, "options": {"expires": 30}},
 }
 
 # A silent live log says this often that it is there, and looks up again whether its viewer may still see it.

@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 RUN_JOB: Final = "tasks.run_job"
 SWEEP: Final = "tasks.sweep"
 VERIFY_LATE: Final = "tasks.verify_late"
-ALERTS: Final = "tasks.alerts"
-NOTIFICATIONS: Final = "tasks.notifications"
 RESEND_AFTER: Final = timedelta(seconds=15)
 #: A dead broker is found dead in milliseconds; else kombu would try to reach it for seconds while a page waits.
 AT_ONCE: Final = {"max_retries": 1, "interval_start": 0, "socket_timeout": 1, "socket_connect_timeout": 1}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -22,6 +22,7 @@ from psycopg_pool import PoolTimeout
 from redis import RedisError
 
 from clusters.selectors import monitor_watches
+from tasks.pulses import Part, lives
 
 BROKER_SECONDS = 1
 WORKER_SECONDS: Final = 1.0
@@ -42,9 +43,15 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @login_not_required
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 while the database and the broker answer, a worker too, and the monitor goes round; 503 else, and which of them do."""
+    """200 while the database and the broker answer, a worker too, and monitor and alerter go round; 503 else, and which do."""
     database = _database()
-    parts = {"database": database, "broker": _broker(), "workers": _workers.answer(), "monitor": database and _monitor_goes_round()}
+    parts = {
+        "database": database,
+        "broker": _broker(),
+        "workers": _workers.answer(),
+        "monitor": database and _true(monitor_watches),
+        "alerter": database and _true(lambda: lives(Part.ALERTER)),
+    }
     ready = all(parts.values())
     answer = {"status": "ready" if ready else "not ready", **parts}
     return JsonResponse(answer, status=200 if ready else 503, headers={"Cache-Control": "no-store"})
@@ -99,9 +106,9 @@ def _worker_answers() -> bool:
         return False
 
 
-def _monitor_goes_round() -> bool:
-    """It holds its lease, which lasts three rounds and is renewed by each, by the clock of the database."""
+def _true(question: Callable[[], bool]) -> bool:
+    """As the panel's database answers; False where it does not."""
     try:
-        return monitor_watches()
+        return question()
     except (DatabaseError, PoolTimeout):
         return False

@@ -24,6 +24,7 @@ from clusters.models.cluster import Lifecycle
 from tasks.alerting.selectors import alerts_raised
 from tasks.forecasts import InstanceForecast, forecasts_of
 from tasks.models import Job
+from tasks.pulses import Part, last_round
 from tasks.tokens import token_actor, token_find
 
 PERMISSION: Final = "clusters.view_cluster"
@@ -64,6 +65,8 @@ METRICS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "pgreplica_monitor_last_round_timestamp_seconds": ("When the monitor ended its last round.", ()),
     "pgreplica_monitor_interval_seconds": ("How often the monitor asks each instance.", ()),
     "pgreplica_monitor_instances": ("Instances that the monitor asks.", ()),
+    "pgreplica_alerter_last_round_timestamp_seconds": ("When the alerter judged last what is wrong.", ()),
+    "pgreplica_workers_last_round_timestamp_seconds": ("When a worker had room last for what is rung every five seconds.", ()),
 }
 
 
@@ -111,6 +114,8 @@ class Panel(Collector):
         for kind, status, count in Job.objects.order_by().values_list("kind", "status").annotate(Count("pk")):
             self._add("jobs", (kind, status), count)
         self._monitor(Monitor.objects.first())
+        for part in Part:
+            self._add(f"{part}_last_round_timestamp_seconds", (), last_round(part))
         yield from self._families.values()
 
     def _add(self, name: str, labels: Iterable[str], value: float | datetime | None) -> None:

@@ -10,8 +10,9 @@ from celery.signals import worker_ready
 from clusters.schedules import VERIFY_CLUSTER
 from clusters.services import verifications_prune
 from tasks import appointments, delivery, runner, schedule
-from tasks.alerting.evaluation import alerts_prune, evaluate
-from tasks.alerting.sender import notifications_prune, send_waiting
+from tasks.alerting.evaluation import alerts_prune
+from tasks.alerting.sender import notifications_prune
+from tasks.pulses import Part, pulse_felt
 
 
 @shared_task(name=delivery.RUN_JOB)
@@ -21,6 +22,7 @@ def run_job(job_id: int) -> None:
 
 @shared_task(name=delivery.SWEEP)
 def sweep() -> None:
+    pulse_felt(Part.WORKERS)
     appointments.queue_due()
     delivery.sweep()
 
@@ -36,16 +38,6 @@ def verify_late() -> None:
     verifications_prune()
     alerts_prune()
     notifications_prune()
-
-
-@shared_task(name=delivery.ALERTS)
-def alerts(everything: bool = False) -> None:
-    evaluate(everything=everything)
-
-
-@shared_task(name=delivery.NOTIFICATIONS)
-def notifications() -> None:
-    send_waiting()
 
 
 @worker_ready.connect

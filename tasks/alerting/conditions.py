@@ -142,6 +142,10 @@ CONDITIONS: Final[dict[str, Condition]] = {
             "monitor_dead", "panel", _CRITICAL, 0, _("monitor dead"),
             _("No monitor goes round: what is shown of instances grows old, and nothing new is noticed."),
         ),
+        Condition(
+            "workers_silent", "panel", _CRITICAL, 30, _("no worker is free"),
+            _("No worker has taken up anything for half a minute: a job that is requested now, a failover too, waits."),
+        ),
     )
 }  # fmt: skip
 MONITOR_CONDITIONS: Final = frozenset(name for name, condition in CONDITIONS.items() if condition.source == "monitor")

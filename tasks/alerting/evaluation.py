@@ -20,6 +20,7 @@ from tasks.alerting.reading import known_now
 from tasks.alerting.rules import Rule, rules_read
 from tasks.alerting.things import ClusterThing, Found, InstanceThing, Known
 from tasks.models import Alert
+from tasks.pulses import Part, pulse_felt
 
 #: What comes and goes within this is one alert, not many.
 ENDS_AFTER: Final = timedelta(seconds=15)
@@ -49,6 +50,7 @@ def evaluate(*, everything: bool) -> Outcome:
         now, rules, known = timezone.now(), rules_read(), known_now(everything=everything)
         outcome = _applied(known, rules, now, everything=everything)
         put_down(outcome.ended, now)
+        pulse_felt(Part.ALERTER)
     return outcome
 
 

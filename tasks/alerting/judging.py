@@ -320,6 +320,13 @@ def _panel(known: Known) -> Iterator[Found]:
         sentence = Text(_("No monitor goes round; the last round was at %(moment)s."), moment=since)
         cure = Text(_("Start it: ./pgreplica up and compose do; by hand it is `manage.py monitor`. Its log says why it ended."))
         yield Found("monitor_dead", None, "", "", sentence, cure, value=since)
+    if known.workers_since is not None:
+        since = f"{known.workers_since:%Y-%m-%d %H:%M:%S} UTC"
+        sentence = Text(_("No worker has taken up anything since %(moment)s: jobs, a failover too, wait."), moment=since)
+        cure = Text(
+            _("See whether the broker, beat and a worker run. Where eight long jobs keep the only worker busy, start a second worker.")
+        )
+        yield Found("workers_silent", None, "", "", sentence, cure, value=since)
 
 
 JUDGES: Final[tuple[Judge, ...]] = (

@@ -23,6 +23,7 @@ from tasks.alerting.things import ClusterThing, FindingThing, InstanceThing, Kno
 from tasks.forecasts import InstanceForecast, forecasts_of
 from tasks.kinds import RUNNABLE, Status
 from tasks.models import Alert, Job
+from tasks.pulses import Part, silent_since
 from tasks.schedule import DEPTHS, last_runs, overdue_of
 from tasks.workflows.deep import NOTES
 
@@ -63,6 +64,7 @@ def known_now(*, everything: bool) -> Known:
         ),
         monitor_lives=lives,
         monitor_since=monitor.beat_at if monitor and not lives else None,
+        workers_since=silent_since(Part.WORKERS),
     )
 
 

@@ -1,19 +1,20 @@
 """Sends what waits in the outbox: one message for each channel at a time, each in a process of its own, the channels beside one another.
 
-At least once: who is killed between sending and putting that down sends again. No transaction and no lock is held meanwhile.
+At least once: who is killed between sending and putting that down sends again. No transaction and no lock is held meanwhile, and nobody
+waits for a service that hangs but its own channel.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -22,11 +23,13 @@ from clusters.secrets import Secret
 from tasks.alerting.delivery_services import Answer, deliver
 from tasks.alerting.messages import message_of
 from tasks.models import AlertChannel, Notification
+from tasks.threads import started
 
 logger = logging.getLogger(__name__)
 
-#: So long nobody else takes what one has taken: more than a delivery lasts.
-CLAIM: Final = timedelta(seconds=90)
+#: So long nobody else sends anything through a channel that one is sending through: more than a delivery lasts.
+CLAIM: Final = timedelta(seconds=60)
+#: Deliveries at the same time.
 AT_ONCE: Final = 4
 #: A channel gets so many messages in so long a time; the rest is put together into the next one.
 MESSAGES_MOST: Final = 10
@@ -48,14 +51,32 @@ class _Parcel:
     rows: Sequence[Notification]
 
 
-def send_waiting() -> int:
-    """Send to each channel what is due. How many messages went out."""
-    parcels = [parcel for channel in _channels(timezone.now()) if (parcel := _claim(channel, timezone.now()))]
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="deliver") as threads:
-        answers = list(threads.map(_deliver, parcels))
-    for parcel, answer in zip(parcels, answers, strict=True):
-        _put_down(parcel, answer, timezone.now())
-    return sum(not answer.failure for answer in answers)
+class Sender:
+    """Call `step` again and again."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[Future[Answer], _Parcel] = {}
+
+    def step(self) -> int:
+        """Put down what has ended, and begin what is due; it waits for no delivery. How many messages went out."""
+        sent = sum(self._ended(delivery) for delivery in [one for one in self._under_way if one.done()])
+        if (free := AT_ONCE - len(self._under_way)) > 0:
+            busy = [parcel.channel.pk for parcel in self._under_way.values()]
+            for channel in _channels(timezone.now(), besides=busy)[:free]:
+                if parcel := _claim(channel, timezone.now()):
+                    self._under_way[started(_deliver, parcel)] = parcel
+        return sent
+
+    def finish(self, seconds: float) -> int:
+        """Put down what ends within `seconds`. How many messages went out; of the rest the claim will run out, and it is sent again."""
+        return sum(self._ended(delivery) for delivery in wait(self._under_way, seconds).done)
+
+    def _ended(self, delivery: Future[Answer]) -> bool:
+        """Kept until it is put down: where the panel's database is gone, the next step tries again."""
+        answer = delivery.result()
+        _put_down(self._under_way[delivery], answer, timezone.now())
+        del self._under_way[delivery]
+        return not answer.failure
 
 
 def notifications_prune(now: datetime | None = None) -> int:
@@ -70,15 +91,23 @@ def _due(now: datetime) -> Q:
     return free & Q(sent_at=None, given_up_at=None, next_at__lte=now)
 
 
-def _channels(now: datetime) -> list[AlertChannel]:
-    """Those that something waits for, and that have not had their fill. A test goes through one that is switched off, too."""
+def _channels(now: datetime, besides: Collection[int]) -> list[AlertChannel]:
+    """Those that something waits for, that nobody sends through now, and that have not had their fill; longest not tried first.
+
+    A test goes through one that is switched off, too.
+    """
     open_ = Q(channel__enabled=True) | Q(event=Notification.Event.TEST)
     waiting = Notification.objects.filter(_due(now) & open_).order_by().values_list("channel_id", flat=True).distinct()
+    claimed = Notification.objects.filter(channel=OuterRef("pk"), sent_at=None, given_up_at=None, claimed_until__gte=now)
     lately = Q(notifications__sent_at__gt=now - MESSAGES_WITHIN)
-    rows = AlertChannel.objects.filter(pk__in=waiting).annotate(
-        messages=Count("notifications__sent_at", filter=lately, distinct=True),  # what went in one message was sent at one moment
+    rows = (
+        AlertChannel.objects.filter(~Exists(claimed), pk__in=waiting)
+        .exclude(pk__in=besides)
+        .annotate(
+            messages=Count("notifications__sent_at", filter=lately, distinct=True),  # what went in one message was sent at one moment
+        )
     )
-    return list(rows.filter(messages__lt=MESSAGES_MOST).defer("address").order_by("pk"))
+    return list(rows.filter(messages__lt=MESSAGES_MOST).defer("address").order_by(F("tried_at").asc(nulls_first=True), "pk"))
 
 
 def _claim(channel: AlertChannel, now: datetime) -> _Parcel | None:

@@ -97,11 +97,15 @@ class ClusterThing:
 
 @dataclass(frozen=True)
 class Known:
-    """All that an evaluation judges. `monitor_since`: when the monitor that is gone ended its last round; None: it goes round."""
+    """All that an evaluation judges. `monitor_since`: when the monitor that is gone ended its last round; None: it goes round.
+
+    `workers_since`: since when no worker has taken up anything; None: one does, or none ever did.
+    """
 
     clusters: tuple[ClusterThing, ...]
     monitor_lives: bool
     monitor_since: datetime | None = None
+    workers_since: datetime | None = None
 
 
 @dataclass(frozen=True)

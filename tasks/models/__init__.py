@@ -3,6 +3,7 @@
 from tasks.models.alert import Alert, AlertChannel, AlertRule, Notification, Severity, Silence
 from tasks.models.audit import AuditEntry
 from tasks.models.job import Job, JobEvent, JobStep
+from tasks.models.pulse import Pulse
 from tasks.models.token import ApiToken
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "JobEvent",
     "JobStep",
     "Notification",
+    "Pulse",
     "Severity",
     "Silence",
 ]

@@ -32,6 +32,7 @@ from tasks.alerting.conditions import CONDITIONS
 from tasks.alerting.rules import rules_read
 from tasks.alerting.selectors import PAGE, alerts_open, alerts_past, alerts_shown, rules_shown, silences_shown
 from tasks.models import Severity, Silence
+from tasks.pulses import Part, lives
 from tasks.refusals import GENERAL, RequestRefused
 from tasks.views.frame import page, render
 from tasks.views.requests import METHODS
@@ -71,6 +72,7 @@ def alerts_page(request: HttpRequest) -> HttpResponseBase:
         pages=pages,
         alerts=alerts_shown(list(pages.object_list)),
         watched=monitor_watches(),
+        nobody_told=not lives(Part.ALERTER),
         beat_at=monitor.beat_at if monitor else None,
         number=Instance.objects.filter(lifecycle="ready").count(),
         may_silence=request.user.has_perm(SILENCE_ADD),

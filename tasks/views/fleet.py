@@ -23,6 +23,7 @@ from tasks.charts import Spark, spark_of
 from tasks.kinds import ACTIVE, Status
 from tasks.members import Members, members_of
 from tasks.models import Job, JobStep
+from tasks.pulses import Part, lives
 from tasks.standing import Remark, remarks
 from tasks.verdicts import RANK, SECRETS, VERDICTS, Verdict, clusters_ranked
 from tasks.views.acts import new_cluster_act
@@ -50,6 +51,7 @@ def fleet_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         context["servers"] = servers_summary()
     if user.has_perm("tasks.view_alert"):
         context["alerts"] = counts_open()
+        context["nobody_told"] = not lives(Part.ALERTER)
     if user.has_perm("tasks.view_job"):
         context["running"] = jobs_running()
     context["create"] = new_cluster_act(user)

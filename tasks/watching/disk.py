@@ -19,8 +19,9 @@ from clusters.models import Instance, Server
 from clusters.models.cluster import Lifecycle
 from clusters.postgres.layout import Layout
 from clusters.postgres.spec import data_directory
+from tasks.threads import started
 from tasks.watching.look import GOLDEN
-from tasks.watching.threads import Attempts, started
+from tasks.watching.threads import Attempts
 
 logger = logging.getLogger(__name__)
 

@@ -21,11 +21,12 @@ from django.db import InterfaceError, OperationalError, connection
 from psycopg_pool import PoolTimeout
 
 from tasks.schedule import verify_changed
+from tasks.threads import started
 from tasks.watching import store
 from tasks.watching.disk import DISK_SECONDS, Disks, Room
 from tasks.watching.look import GOLDEN, Look, Target, following, wal_rate
 from tasks.watching.minute import Minute, Point
-from tasks.watching.threads import Attempts, started
+from tasks.watching.threads import Attempts
 from tasks.watching.watcher import Watcher
 
 logger = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, ParamSpec, TypeVar
 
+from tasks.threads import started
 from tasks.watching.reach import Door, Way, door_of, way_through
 
 logger = logging.getLogger(__name__)
@@ -20,21 +20,6 @@ T = TypeVar("T")
 SERVERS_AT_ONCE: Final = 128
 #: Questions to the panel's database at the same time; its pool has a few connections more (PGREPLICA_DATABASE_POOL).
 DOORS_AT_ONCE: Final = 6
-
-
-def started(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-    """In a daemon thread: `concurrent.futures` would wait for it when the process ends."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(act(*args, **kwargs))
-            except BaseException as error:  # whoever asked is told
-                future.set_exception(error)
-
-    threading.Thread(target=run, name=getattr(act, "__name__", "act"), daemon=True).start()
-    return future
 
 
 class Attempts:

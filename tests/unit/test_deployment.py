@@ -16,7 +16,7 @@ from pgreplica_admin import celery
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = ("migrate", "web", "worker", "beat", "monitor")
+OURS = ("migrate", "web", "worker", "beat", "monitor", "alerter")
 
 
 def it_has_the_parts_of_the_panel() -> None:
@@ -65,6 +65,7 @@ def it_starts_after_the_migration(name: str) -> None:
         "migrate": {"condition": "service_completed_successfully"},
         "broker": {"condition": "service_healthy"},
     }
+    assert list(SERVICES["alerter"]["depends_on"]) == ["migrate"], "it tells of a broker that is gone"
 
 
 def it_declares_every_volume_and_network_it_names() -> None:

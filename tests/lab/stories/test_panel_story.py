@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.needs("lab")
 
-OURS = ("web", "worker", "beat", "monitor")
+OURS = ("web", "worker", "beat", "monitor", "alerter")
 PASSWORD = f"database-{secrets.token_hex(12)}"
 ADMINISTRATOR = f"administrator-{secrets.token_hex(12)}"
 OWNER = f"owner-{secrets.token_hex(12)}"
@@ -114,7 +114,7 @@ def _answers(port: int) -> bool:
 def it_has_no_rights_and_no_secrets_that_it_does_not_need(panel: Panel) -> None:
     installation = panel.installation
     containers = installation.inspected(*installation.containers())
-    assert len(containers) == 6  # migrate has done its work
+    assert len(containers) == 7  # migrate has done its work
     for one in containers:
         assert one["HostConfig"]["ReadonlyRootfs"] is True
         assert one["HostConfig"]["CapDrop"] == ["ALL"]

@@ -258,7 +258,7 @@ def test_the_number_of_queries_does_not_grow_with_clusters(orders: Cluster, djan
     for number in range(5):
         for row in cluster_with_standbys(f"more-{number}", standbys=2).instances.all():
             heard(row, disk_free_bytes=10, disk_total_bytes=1000, disk_rate=1.0, disk_at=timezone.now())
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         evaluate(everything=False)
     with django_assert_max_num_queries(22):
         evaluate(everything=True)

@@ -14,6 +14,8 @@ from redis.exceptions import ConnectionError as BrokerGone
 
 from clusters.models import Monitor
 from tasks import health
+from tasks.models import Pulse
+from tasks.pulses import Part, pulse_felt
 
 pytestmark = pytest.mark.django_db
 
@@ -51,11 +53,12 @@ def test_it_is_only_looked_at(path: str, client: Client) -> None:
 
 @pytest.fixture
 def well(monkeypatch: pytest.MonkeyPatch) -> Monitor:
-    """A broker, a worker, and a monitor that has just gone round."""
+    """A broker, a worker, and a monitor and an alerter that have just gone round."""
     monkeypatch.setattr("tasks.health._broker_reached", contextlib.nullcontext)
     monkeypatch.setattr("tasks.health._workers", health._Workers())
     monkeypatch.setattr("tasks.health.current_app.control.ping", lambda **_how: [{"celery@web": {"ok": "pong"}}])
     now = timezone.now()
+    pulse_felt(Part.ALERTER)
     return Monitor.objects.create(pk=1, beat_at=now, lease_until=now + dt.timedelta(seconds=15), interval=5)
 
 
@@ -75,6 +78,13 @@ def test_a_monitor_that_does_not_go_round_is_named(client: Client, well: Monitor
     assert ready(client) == (503, ["monitor"])
     Monitor.objects.all().delete()
     assert ready(client) == (503, ["monitor"])
+
+
+def test_an_alerter_that_does_not_judge_is_named(client: Client, well: Monitor) -> None:
+    Pulse.objects.update(at=timezone.now() - dt.timedelta(seconds=31))
+    assert ready(client) == (503, ["alerter"])
+    Pulse.objects.all().delete()
+    assert ready(client) == (503, ["alerter"])
 
 
 @pytest.mark.parametrize("outcome", [[], BrokerGone("gone"), OSError("gone")])
@@ -97,7 +107,7 @@ def test_workers_are_asked_once_in_a_while_however_often_we_are(client: Client, 
 
 def test_a_silent_database_is_named_with_what_it_takes_along(client: Client, well: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.health._database", lambda: False)
-    assert ready(client) == (503, ["database", "monitor"])
+    assert ready(client) == (503, ["database", "monitor", "alerter"])
 
 
 def test_a_broker_that_is_gone_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,5 +115,5 @@ def test_a_broker_that_is_gone_is_not_waited_for(client: Client, monkeypatch: py
     monkeypatch.setattr("tasks.health._workers", health._Workers())
     slept: list[float] = []
     monkeypatch.setattr("kombu.utils.functional.sleep", slept.append)
-    assert ready(client) == (503, ["broker", "workers", "monitor"])
+    assert ready(client) == (503, ["broker", "workers", "monitor", "alerter"])
     assert sum(slept) == 0

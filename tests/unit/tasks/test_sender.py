@@ -13,16 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django import Settings
 
 from clusters.secrets import Secret
 from tasks.alerting import delivery_services, sender
 from tasks.alerting.delivery_services import Answer, address_check, deliver
-from tasks.alerting.sender import notifications_prune, send_waiting
+from tasks.alerting.sender import Sender, notifications_prune
 from tasks.models import AlertChannel, Notification
 from tests.factories import AlertFactory, ChannelFactory
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -84,6 +85,12 @@ def loopback(settings: Settings) -> None:
 def channel(hook: Hook, loopback: None) -> AlertChannel:
     found: AlertChannel = ChannelFactory(name="hook", address=hook.address())
     return found
+
+
+def send_waiting() -> int:
+    """One step, and what it has begun to its end. How many messages went out."""
+    sending = Sender()
+    return sending.step() + sending.finish(30)
 
 
 def put(channel: AlertChannel, event: str = "begin", **of: Any) -> Notification:
@@ -204,6 +211,62 @@ def test_two_workers_send_it_once_and_what_a_killed_one_left_is_sent_later(chann
     assert send_waiting() == 1
     row.refresh_from_db()
     assert row.attempts == 2
+
+
+def test_nobody_sends_through_a_channel_that_somebody_is_sending_through(channel: AlertChannel, delivered: list[str]) -> None:
+    put(channel)
+    assert sender._claim(channel, timezone.now()) is not None
+    put(channel)
+    assert send_waiting() == 0
+    Notification.objects.update(claimed_until=timezone.now() - dt.timedelta(seconds=1))
+    assert send_waiting() == 1
+    assert delivered == ["2 alerts"]
+
+
+def test_a_service_that_hangs_keeps_only_its_own_channel_waiting(channel: AlertChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    hung, well_again, asked = ChannelFactory(name="hung", address=Secret("json://hung")), threading.Event(), []
+
+    def deliver(address: Secret, _title: str, _body: str) -> Answer:
+        asked.append(address.reveal())
+        if address.reveal() == "json://hung":
+            well_again.wait(30)
+        return Answer("json", "")
+
+    monkeypatch.setattr(sender, "deliver", deliver)
+    sending = Sender()
+    put(hung)
+    assert sending.step() == 0
+    put(channel)
+    put(hung)
+    sending.step()
+    wait_until(lambda: len(asked) == 2, "the other one is not waiting", 5)
+    wait_until(lambda: Notification.objects.filter(channel=channel, sent_at=None).count() == 0 or sending.step() == 1, "it is sent", 5)
+    assert Notification.objects.filter(channel=hung, sent_at=None).count() == 2
+    assert asked.count("json://hung") == 1
+    well_again.set()
+    assert sending.finish(30) == 1
+    sending.step()
+    assert sending.finish(30) == 1, "what came meanwhile"
+    assert Notification.objects.filter(sent_at=None).count() == 0
+
+
+def test_what_was_sent_is_put_down_as_soon_as_the_database_is_back(
+    channel: AlertChannel, delivered: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(channel)
+    sending = Sender()
+    sending.step()
+    with monkeypatch.context() as gone:
+        gone.setattr(sender, "_put_down", gone_away)
+        with pytest.raises(OperationalError):
+            sending.finish(30)
+    assert sending.step() == 1
+    assert sending.step() == 0
+    assert len(delivered) == 1
+
+
+def gone_away(*_what: object) -> None:
+    raise OperationalError("the connection is closed")
 
 
 def test_a_channel_whose_address_cannot_be_read_keeps_no_other_one(

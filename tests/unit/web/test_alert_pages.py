@@ -329,7 +329,7 @@ def it_does_the_same_by_command(orders: Cluster, monkeypatch: pytest.MonkeyPatch
     rule = said("rule", "lag_bytes", "--threshold", "12.5")
     assert (rule["threshold"], rule["changed"]) == (12.5, True)
     assert said("rule", "lag_bytes", "--reset")["changed"] is False
-    assert len(said("rules")) == 25
+    assert len(said("rules")) == 26
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{ADDRESS}\n"))
     assert said("channel-add", "chat", "--cluster", "orders")["service"] == "jsons"
     assert said("channel-change", "chat", "--enabled", "no")["enabled"] is False
