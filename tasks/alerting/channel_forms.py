@@ -85,11 +85,11 @@ class ChannelForm(SentenceForm):
         if values.get("name") and others.filter(name=values["name"]).exists():
             self.add_error("name", gettext_lazy("There is a channel of this name already. Choose another name."))
         wanted = set(values.get("clusters") or ())
-        rows = list(Cluster.objects.filter(name__in=wanted).only("pk", "name"))
-        if missing := sorted(wanted - {row.name for row in rows}):
+        known = {*(self.known.clusters if self.known else ()), *Cluster.objects.filter(name__in=wanted).values_list("name", flat=True)}
+        if missing := sorted(wanted - known):
             sentence = gettext_lazy("There is no cluster of this name: %(names)s. See: cluster list.")
             self.add_error("clusters", sentence % {"names": ", ".join(missing)})
-        values["clusters"] = rows
+        values["clusters"] = sorted(wanted)
         return values
 
 
@@ -101,7 +101,7 @@ def channel_values(channel: AlertChannel | None) -> dict[str, Any]:
         "name": channel.name,
         "enabled": "yes" if channel.enabled else "no",
         "least": channel.least,
-        "clusters": sorted(cluster.name for cluster in channel.clusters.only("name")),
+        "clusters": channel.clusters,
         "language": channel.language,
         "remind_minutes": channel.remind_minutes,
     }

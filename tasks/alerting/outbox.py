@@ -33,7 +33,7 @@ def put_down(ended: Sequence[Alert], now: datetime) -> None:
     What a silence covers waits until that is over. An end is told to whom the begin was told, silence or not: they wait for it.
     """
     _ends(ended, now)
-    channels = list(AlertChannel.objects.filter(enabled=True).prefetch_related("clusters"))
+    channels = list(AlertChannel.objects.filter(enabled=True).defer("address"))
     open_ = list(Alert.objects.filter(ended_at=None, raised_at__isnull=False)) if channels else []
     if not open_:
         return
@@ -41,18 +41,17 @@ def put_down(ended: Sequence[Alert], now: datetime) -> None:
     loud = [alert for alert in open_ if silenced_until(alert, silences, now) is None]
     rows = []
     for channel in channels:
-        wanted = {cluster.pk for cluster in channel.clusters.all()}
         for alert in loud:
             event = _event(channel, sent.get((channel.pk, alert.pk)), now)
-            if event and takes(channel, wanted, alert):
+            if event and takes(channel, alert):
                 rows.append(Notification(channel=channel, alert=alert, event=event, next_at=now))
     Notification.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def takes(channel: AlertChannel, clusters: set[int], alert: Alert) -> bool:
-    """`clusters`: those that the channel is for; empty: all. What is wrong with the panel itself concerns everybody."""
+def takes(channel: AlertChannel, alert: Alert) -> bool:
+    """What is wrong with the panel itself concerns everybody."""
     grave = channel.least == Severity.WARNING or alert.severity == Severity.CRITICAL
-    return grave and (not clusters or not alert.cluster_name or alert.cluster_id in clusters)
+    return grave and (not channel.clusters or not alert.cluster_name or alert.cluster_name in channel.clusters)
 
 
 def _event(channel: AlertChannel, sent: _Sent | None, now: datetime) -> str:

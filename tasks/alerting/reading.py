@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Max, OuterRef, Q, Subquery
+from django.db.models import F, Max, OuterRef, Q, Subquery
+from django.db.models.functions import Now
+from django.db.models.lookups import GreaterThan
 from django.utils import timezone
 
 from clusters.models import Cluster, Instance, Monitor, ReplicationPair, Verification, VerificationRun
@@ -41,8 +43,8 @@ _INSTANCE: Final = (
 
 def known_now(*, everything: bool) -> Known:
     now = timezone.now()
-    monitor = Monitor.objects.first()
-    lives = monitor is not None and monitor.lease_until is not None and monitor.lease_until > now
+    monitor = Monitor.objects.annotate(lives=GreaterThan(F("lease_until"), Now())).first()  # the lease is by the database's clock
+    lives = monitor is not None and bool(monitor.lives)
     clusters = (
         Cluster.objects.filter(lifecycle=Lifecycle.READY).order_by("name").only("pk", "name", "sync_count", "adopted_at", "taken_over_at")
     )

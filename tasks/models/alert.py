@@ -110,7 +110,8 @@ class AlertChannel(models.Model):
     address = EncryptedField(_("address"))
     enabled = models.BooleanField(_("switched on"), default=True)
     least = models.CharField(_("from which severity on"), max_length=8, choices=Severity, default=Severity.WARNING)
-    clusters = models.ManyToManyField(Cluster, blank=True, related_name="+", verbose_name=_("only these clusters"))
+    # Names, and no keys: where the only one is removed, the channel is not for all of them. Empty: all.
+    clusters = models.JSONField(_("only these clusters"), default=list, blank=True)
     language = models.CharField(_("language"), max_length=10, default="en")
     remind_minutes = models.PositiveIntegerField(_("remind every so many minutes"), default=240)  # 0: never
     created_at = models.DateTimeField(_("made"), auto_now_add=True)

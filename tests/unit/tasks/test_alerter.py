@@ -7,10 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
 from django.db import OperationalError
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
 
 from tasks.alerting import alerter
 from tasks.alerting.alerter import Alerter
@@ -120,21 +118,3 @@ def test_a_pulse_is_one_row(db: None) -> None:
     pulse_felt(Part.WORKERS)
     pulse_felt(Part.WORKERS)
     assert Pulse.objects.count() == 1
-
-
-# -- the move from beat
-
-
-@pytest.mark.django_db(transaction=True)
-def test_what_beat_rang_for_is_forgotten_by_the_migration() -> None:
-    call_command("migrate", "tasks", "0007", verbosity=0)
-    try:
-        from django_celery_beat.models import IntervalSchedule
-
-        every, _made = IntervalSchedule.objects.get_or_create(every=5, period="seconds")
-        for name in ("tasks.alerts", "tasks.notifications", "tasks.sweep"):
-            PeriodicTask.objects.create(name=name, task=name, interval=every)
-        call_command("migrate", "tasks", verbosity=0)
-        assert set(PeriodicTask.objects.filter(interval=every).values_list("task", flat=True)) == {"tasks.sweep"}
-    finally:
-        call_command("migrate", "tasks", verbosity=0)

@@ -33,7 +33,7 @@ def test_an_alert_is_told_once_to_each_channel_that_wants_it() -> None:
     other: Cluster = ClusterFactory()
     ChannelFactory(name="all")
     ChannelFactory(name="critical", least="critical")
-    ChannelFactory(name="other").clusters.set([other])
+    ChannelFactory(name="other", clusters=[other.name])
     ChannelFactory(name="off", enabled=False)
     AlertFactory()
     AlertFactory(raised_at=None)
@@ -43,8 +43,19 @@ def test_an_alert_is_told_once_to_each_channel_that_wants_it() -> None:
     assert down()[1:] == [("all", "begin"), ("critical", "begin"), ("other", "begin")]
 
 
+def test_a_channel_of_a_cluster_that_is_removed_is_not_for_all_of_them() -> None:
+    gone: Cluster = ClusterFactory()
+    ChannelFactory(name="one", clusters=[gone.name])
+    ended = AlertFactory(cluster=gone, cluster_name=gone.name)
+    assert down() == [("one", "begin")]
+    gone.delete()
+    AlertFactory()
+    ended.refresh_from_db()
+    assert down([ended]) == [("one", "begin"), ("one", "end")]
+
+
 def test_what_is_wrong_with_the_panel_concerns_every_channel() -> None:
-    ChannelFactory(name="one").clusters.set([ClusterFactory()])
+    ChannelFactory(name="one", clusters=[ClusterFactory().name])
     AlertFactory(condition="monitor_dead", cluster=None, severity="critical", instance_name="", subject="")
     assert down() == [("one", "begin")]
 

@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from clusters.models import Cluster, Monitor
 from tasks.alerting.selectors import PAGE
-from tasks.models import Alert, AlertChannel, AlertRule, AuditEntry, Notification, Silence
+from tasks.models import Alert, AlertChannel, AlertRule, AuditEntry, Notification, Pulse, Silence
+from tasks.pulses import Part, pulse_felt
 from tests.factories import AlertFactory, ChannelFactory, SilenceFactory, cluster_with_standbys
 from tests.unit.web.conftest import Get, post, queries_of, text_of
 
@@ -30,6 +31,7 @@ SignedIn = Callable[[str], Client]
 def orders() -> Cluster:
     now = timezone.now()
     Monitor.objects.create(pk=1, lease_until=now + dt.timedelta(minutes=1), beat_at=now, interval=5.0)
+    pulse_felt(Part.ALERTER)
     return cluster_with_standbys("orders")
 
 
@@ -43,6 +45,16 @@ def it_says_that_nothing_is_wrong_and_who_looks(orders: Cluster, get: Get) -> No
     page = text_of(get("vera", "/alerts/"))
     assert "No monitor watches" in page
     assert "Nothing is wrong" not in page
+
+
+def it_says_that_nobody_is_told_while_no_alerter_runs(orders: Cluster, get: Get) -> None:
+    for address in ("/alerts/", "/admin/"):
+        assert "No alerter runs" not in text_of(get("vera", address))
+    Pulse.objects.update(at=timezone.now() - dt.timedelta(seconds=31))
+    for address in ("/alerts/", "/admin/"):
+        page = text_of(get("vera", address))
+        assert "No alerter runs" in page
+        assert "Nothing is wrong" not in page
 
 
 def it_shows_open_alerts_the_gravest_first_where_one_looks(orders: Cluster, get: Get) -> None:
@@ -252,15 +264,18 @@ def it_makes_a_channel_whose_address_never_comes_out(orders: Cluster, signed_in:
     assert post(signed_in("adam"), "/alerts/channels/add/", CHANNEL).headers["Location"] == "/alerts/channels/chat/"
     row = AlertChannel.objects.get()
     assert (row.service, row.address.reveal(), row.least, row.remind_minutes) == ("jsons", ADDRESS, "critical", 60)
-    assert list(row.clusters.all()) == [orders]
+    assert row.clusters == ["orders"]
     assert post(signed_in("adam"), "/alerts/channels/chat/", {**CHANNEL, "address": "", "least": "warning"}).status_code == 302
     row.refresh_from_db()
     assert (row.address.reveal(), row.least) == (ADDRESS, "warning")
+    Cluster.objects.filter(pk=orders.pk).update(name="other")
+    assert post(signed_in("adam"), "/alerts/channels/chat/", {**CHANNEL, "address": ""}).status_code == 302
+    assert AlertChannel.objects.get().clusters == ["orders"], "it is not for all of them now"
     other = ADDRESS.replace("hooks", "other")
     assert post(signed_in("adam"), "/alerts/channels/chat/", {**CHANNEL, "address": other}).status_code == 302
     assert AlertChannel.objects.get().address.reveal() == other
     assert [entry.action for entry in AuditEntry.objects.order_by("number")] == [
-        "alert_channel_add", "alert_channel_change", "alert_channel_change",
+        "alert_channel_add", "alert_channel_change", "alert_channel_change", "alert_channel_change",
     ]  # fmt: skip
     shown = outputs(get, bearer) + json.dumps([entry.details for entry in AuditEntry.objects.all()])
     assert SECRET not in shown
