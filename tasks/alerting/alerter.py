@@ -26,6 +26,8 @@ JUDGE_SECONDS: Final = 5.0
 EVERYTHING_SECONDS: Final = 30.0
 #: How often it is looked for what is to be sent.
 SEND_SECONDS: Final = 1.0
+#: So long after its start, and after the panel's database was away, the other parts are given time to begin.
+PATIENCE_SECONDS: Final = 90.0
 #: For deliveries that are under way when it is stopped; who stops it waits for 5 s (launcher.parts).
 LAST_SECONDS: Final = 3.0
 
@@ -36,6 +38,7 @@ class Alerter:
     def __init__(self, ready: Path | None = None) -> None:
         self._ready, self._sender = ready, Sender()
         self._judge_due = self._everything_due = 0.0
+        self._patient_until: float | None = None
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -45,9 +48,13 @@ class Alerter:
 
     def turn(self, now: float) -> None:
         """Do what is due at `now`, in seconds of the monotonic clock. What fails is said, and tried again when it is due again."""
+        if self._patient_until is None:
+            self._patient_until = now + PATIENCE_SECONDS
         if now >= self._judge_due:
-            everything = now >= self._everything_due
-            if _tried(lambda: evaluate(everything=everything)):
+            everything, patient = now >= self._everything_due, now < self._patient_until
+            if not _tried(lambda: evaluate(everything=everything, patient=patient)):
+                self._patient_until = None
+            else:
                 self._everything_due = now + EVERYTHING_SECONDS if everything else self._everything_due
                 if self._ready is not None:
                     self._ready.touch()

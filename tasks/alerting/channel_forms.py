@@ -82,6 +82,8 @@ class ChannelForm(SentenceForm):
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = self.cleaned_data
         others = AlertChannel.objects.exclude(pk=self.known.pk) if self.known else AlertChannel.objects.all()
+        if values.get("name") == "add":
+            self.add_error("name", gettext_lazy("“add” is the name of a page. Choose another name."))
         if values.get("name") and others.filter(name=values["name"]).exists():
             self.add_error("name", gettext_lazy("There is a channel of this name already. Choose another name."))
         wanted = set(values.get("clusters") or ())

@@ -10,18 +10,24 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import mimetypes
+import os
 import re
 import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: IPv6 networks in which IPv4 addresses hide (RFC 6052, 3056, 4380).
 _HIDING: Final = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+#: What Apprise reads where an address says so, from this machine's disk or from elsewhere.
+_FILES: Final = frozenset({"template", "attach", "attach-as", "pgpkey", "keyfile"})
+#: Of the panel's environment, what a process needs to check certificates as this machine does.
+CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 _RUNS: Final = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn")
 FAILURE_LENGTH: Final = 300
 
@@ -33,12 +39,18 @@ class Refused(PermissionError):
 class Guard:
     """The audit hook. `insecure`: what is sent is not encrypted, so it may go to networks that are allowed, and nowhere else."""
 
-    def __init__(self, allowed: Sequence[Network]) -> None:
-        self.allowed, self.insecure, self.refused = allowed, False, ""
+    def __init__(self, allowed: Sequence[Network], readable: tuple[str, ...]) -> None:
+        self.allowed, self.readable, self.insecure, self.refused = allowed, readable, False, ""
 
     def __call__(self, event: str, values: tuple[Any, ...]) -> None:
         if event in ("socket.connect", "socket.sendto"):
             self._check(values[1])
+        elif (
+            event == "open"
+            and isinstance(values[0], str | bytes)
+            and not os.path.realpath(os.fsdecode(values[0])).startswith(self.readable)
+        ):
+            raise Refused("this file is not for a service")
         elif event in _RUNS:
             raise Refused(f"{event} is not allowed")
 
@@ -83,16 +95,40 @@ def answer(asked: dict[str, Any]) -> dict[str, str]:
         return {"service": scheme, "problem": "service_unknown", "detail": ""}
     if not service.verify_certificate:
         return {"service": scheme, "problem": "certificates", "detail": ""}
+    if named := sorted(_FILES & {key.lower() for key in parse_qs(urlsplit(asked["address"]).query, keep_blank_values=True)}):
+        return {"service": scheme, "problem": "reads_files", "detail": named[0]}
+    plain = getattr(service, "secure_mode", None) == "insecure" and scheme not in asked["insecure"]
+    if plain:
+        return {"service": scheme, "problem": "insecure_mode", "detail": ""}
     if asked["act"] == "check":
         return {"service": scheme, "problem": "", "detail": ""}
-    guard = Guard([ipaddress.ip_network(text) for text in asked["networks"]])
+    guard = Guard([ipaddress.ip_network(text) for text in asked["networks"]], readable())
     guard.insecure = scheme in asked["insecure"] and not getattr(service, "secure", False)
     sys.addaudithook(guard)
-    sent = service.notify(body=asked["body"], title=asked["title"], body_format=apprise.NotifyFormat.TEXT)
+    body = fitted(asked["told"], asked["rest"], service.body_maxlen - len(asked["title"]) - len("\r\n"))
+    how = {"body_format": apprise.NotifyFormat.TEXT, "overflow": apprise.OverflowMode.TRUNCATE}
+    sent = service.notify(body=body, title=asked["title"], **how)
     if sent:
         return {"service": scheme, "problem": "", "detail": ""}
     problem = "insecure_address" if guard.refused and guard.insecure else "address_refused" if guard.refused else "failed"
     return {"service": scheme, "problem": problem, "detail": guard.refused or masked(said.text(), asked["address"])}
+
+
+def fitted(told: Sequence[str], rest: Sequence[str], most: int) -> str:
+    """As many as `most` characters hold, and how many there are beside them; the first one at least, which the service may cut."""
+    for count in range(len(told), 0, -1):
+        body = "\n\n".join(part for part in (*told[:count], rest[count]) if part)
+        if len(body) <= most:
+            return body
+    return told[0]
+
+
+def readable() -> tuple[str, ...]:
+    """Where lies what a service needs: Python, certificates, the process's own directory. Nothing else is read, nor written."""
+    given = (os.environ.get(name, "") for name in ("HOME", *CERTIFICATES))
+    python = (sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__))
+    places = (*python, *given, *mimetypes.knownfiles, "/etc/ssl", "/etc/pki", "/usr/share/zoneinfo", "/dev/null", "/dev/urandom")
+    return tuple({form for place in map(str, places) if place for form in (place, os.path.realpath(place))})
 
 
 class _Said(logging.Handler):

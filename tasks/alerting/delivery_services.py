@@ -9,7 +9,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.utils.functional import Promise
@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 
 from clusters.secrets import Secret
 from tasks.alerting import delivery_process
+from tasks.alerting.messages import Message
 
 SECONDS: Final = 20.0
 #: Scheme -> what it is. Nothing here runs a program, writes a file, or speaks to this machine's desktop or log.
@@ -35,8 +36,6 @@ SERVICES: Final[dict[str, str | Promise]] = {
     "pagerduty": "PagerDuty", "opsgenie": "Opsgenie", "pover": "Pushover", "pbul": "Pushbullet", "twilio": "Twilio",
 }  # fmt: skip
 INSECURE: Final = ("mailto", "json", "form", "xml", "mmost", "rocket", "matrix", "signal", "ntfy", "gotify")
-#: Of the panel's environment, what a process needs to check certificates as this machine does.
-_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
 @dataclass(frozen=True)
@@ -52,18 +51,22 @@ def address_check(address: Secret) -> Answer:
     return _asked(address, act="check")
 
 
-def deliver(address: Secret, title: str, body: str) -> Answer:
+def deliver(address: Secret, message: Message) -> Answer:
     """Send one message, within `SECONDS`. What a killed process leaves open is not known: it counts as a failure, and is tried again."""
-    return _asked(address, act="send", title=title, body=body)
+    return _asked(address, act="send", **message._asdict())
 
 
-def _asked(address: Secret, **more: str) -> Answer:
+def _asked(address: Secret, **more: Any) -> Answer:
     text = address.reveal()
     asked = {"address": text, "services": list(SERVICES), "insecure": INSECURE, "networks": settings.ALERT_NETWORKS, **more}
     scheme = text.partition("://")[0].lower()
     service = scheme if scheme in SERVICES else ""
     with tempfile.TemporaryDirectory(prefix="pgreplica-alert-") as home:
-        environment = {"HOME": home, "LANG": "C.UTF-8", **{name: os.environ[name] for name in _CERTIFICATES if name in os.environ}}
+        environment = {
+            "HOME": home,
+            "LANG": "C.UTF-8",
+            **{name: os.environ[name] for name in delivery_process.CERTIFICATES if name in os.environ},
+        }
         argv = [sys.executable, "-I", str(Path(delivery_process.__file__))]
         try:
             ended = subprocess.run(  # our own file; the address is on stdin
@@ -72,7 +75,7 @@ def _asked(address: Secret, **more: str) -> Answer:
         except subprocess.TimeoutExpired:
             return Answer(service, _("There was no answer within %(seconds)d seconds.") % {"seconds": SECONDS})
     if ended.returncode:
-        detail = delivery_process.masked(ended.stderr[-600:], text)
+        detail = delivery_process.masked(ended.stderr.strip().rpartition("\n")[2], text)
         return Answer(service, _("The process that sends has failed: %(detail)s") % {"detail": detail})
     said = json.loads(ended.stdout)
     return Answer(service, _sentence(said["problem"], said["detail"]))
@@ -83,6 +86,8 @@ def _sentence(problem: str, detail: str) -> str:
         "": "",
         "not_understood": _("This is no address that Apprise understands. See the examples in the documentation."),
         "service_unknown": _("This service is not among those that a channel may use. See the documentation for the list."),
+        "insecure_mode": _("This would send unencrypted. Leave mode=insecure out, or write mailto for a server in an allowed network."),
+        "reads_files": _("%(detail)s in an address names a file or a page to be read. Leave it out."),
         "certificates": _("Certificates must be checked: leave verify=no out."),
         "address_refused": _("%(detail)s is not in the public Internet. If it is meant, let PGREPLICA_ALERT_NETWORKS name its network."),
         "insecure_address": _(

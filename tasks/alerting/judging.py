@@ -297,12 +297,6 @@ def not_promotable(cluster: ClusterThing, rules: Rules) -> Iterator[Found]:
 # -- the panel
 
 
-def stuck(cluster: ClusterThing, rules: Rules) -> Iterator[Found]:
-    if cluster.stuck:
-        job, sentence, hint = cluster.stuck
-        yield _found("job_needs_operator", cluster, "", str(job), sentence, hint, value=f"#{job}")
-
-
 def verification_late(cluster: ClusterThing, rules: Rules) -> Iterator[Found]:
     if cluster.late_since is not None:
         since = f"{cluster.late_since:%Y-%m-%d %H:%M} UTC"
@@ -315,7 +309,9 @@ def verification_late(cluster: ClusterThing, rules: Rules) -> Iterator[Found]:
 
 
 def _panel(known: Known) -> Iterator[Found]:
-    if not known.monitor_lives and known.clusters:
+    for each in known.stuck:
+        yield Found("job_needs_operator", each.cluster, "", str(each.job), each.sentence, each.hint, value=f"#{each.job}")
+    if known.monitor_dead and known.clusters:
         since = f"{known.monitor_since:%Y-%m-%d %H:%M:%S} UTC" if known.monitor_since else "-"
         sentence = Text(_("No monitor goes round; the last round was at %(moment)s."), moment=since)
         cure = Text(_("Start it: ./pgreplica up and compose do; by hand it is `manage.py monitor`. Its log says why it ended."))
@@ -346,7 +342,6 @@ JUDGES: Final[tuple[Judge, ...]] = (
     checksum_failures,
     verification,
     not_promotable,
-    stuck,
     verification_late,
 )
 
@@ -393,15 +388,20 @@ _OF_CLUSTER: Final[Mapping[str, frozenset[str]]] = {
     ),
 }
 #: What the monitor sees of an instance or a cluster, and a verification then finds in its own words.
-_TROUBLE: Final = frozenset(
+TROUBLE: Final = frozenset(
     {"standby_down", "quarantine_running", "timeline_differs", "not_streaming", "receiver_silent", "replay_paused", "slot_lost"}
 )
-_TROUBLE_OF_ALL: Final = frozenset({"several_writable", "role_differs", "primary_down"})
+TROUBLE_OF_ALL: Final = frozenset({"several_writable", "role_differs", "primary_down"})
 #: Findings that are trouble of their own, whatever else holds.
 _OWN: Final = frozenset(
     {"content_differs", "relation_corrupt", "epoch_higher", "file_drifted", "file_missing", "setting_overridden", "setting_differs",
      "image_drifted"}
 )  # fmt: skip
+
+
+#: While one of these holds, what verifications find of pairs may come of it; and what a deep one finds in the way of a promotion.
+TROUBLE_OF_PAIRS: Final = TROUBLE | TROUBLE_OF_ALL
+TROUBLE_OF_PROMOTIONS: Final = _OF_CLUSTER["not_promotable"]
 
 
 def consequences(found: Iterable[Found]) -> set[tuple[str, str, str]]:
@@ -416,7 +416,7 @@ def consequences(found: Iterable[Found]) -> set[tuple[str, str, str]]:
 def _follows(each: Found, members: Iterable[Found]) -> bool:
     own, any_ = _OF_INSTANCE.get(each.condition, _NONE), _OF_CLUSTER.get(each.condition, _NONE)
     if each.condition in ("verification_failed", "verification_warning") and each.subject.rpartition("/")[2] not in _OWN:
-        own, any_ = _TROUBLE, _TROUBLE_OF_ALL
+        own, any_ = TROUBLE, TROUBLE_OF_ALL
     return any(
         other.condition in any_ or (other.condition in own and (other.subject == each.subject or other.instance == each.instance))
         for other in members

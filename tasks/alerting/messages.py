@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.utils import timezone, translation
@@ -21,15 +22,30 @@ Event = Notification.Event
 _ORDER: Final = (Event.BEGIN, Event.REMINDER, Event.END, Event.TEST)
 
 
-def message_of(rows: Sequence[Notification], language: str) -> tuple[str, str]:
-    """(title, body) of one message that tells of all of them, the gravest first."""
+class Message(NamedTuple):
+    """`told`: what is said of each, the gravest first. `rest`: what is said where only so many of them are told, by their number."""
+
+    title: str
+    told: list[str]
+    rest: list[str]
+
+
+def message_of(rows: Sequence[Notification], language: str) -> Message:
+    """One message that tells of all of them. How many it names is for the service to say: some take 160 characters."""
     with translation.override(language):
         ordered = sorted(rows, key=_rank)
-        told = [_told(row) for row in ordered[:LISTED]]
-        if len(ordered) > LISTED:
-            more = len(ordered) - LISTED
-            told.append(ngettext("And %(number)d more.", "And %(number)d more.", more) % {"number": more})
-        return (_title(ordered[0]) if len(ordered) == 1 else _title_of_all(ordered)), "\n\n".join(told)
+        told = [_harmless(_told(row)) for row in ordered[:LISTED]]
+        title = _title(ordered[0]) if len(ordered) == 1 else _title_of_all(ordered)
+        return Message(title, told, [_rest(len(ordered) - count) for count in range(len(told) + 1)])
+
+
+def _rest(number: int) -> str:
+    return ngettext("And %(number)d more.", "And %(number)d more.", number) % {"number": number} if number else ""
+
+
+def _harmless(text: str) -> str:
+    """What a server says calls nobody: chats ring everybody at such words."""
+    return re.sub(r"(?<=[@!])(?=(?:everyone|here|channel|all|subteam)\b)", "\u200b", text)
 
 
 def _rank(row: Notification) -> tuple[int, int, int]:

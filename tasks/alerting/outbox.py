@@ -21,10 +21,11 @@ Key = tuple[int, int]  # channel, alert
 
 @dataclass(frozen=True)
 class _Sent:
-    """What a channel was told of an alert: when last, and whether something still waits to be sent."""
+    """What a channel was told of an alert: when last, whether something still waits to be sent, whether all of it was given up."""
 
     last: datetime
     waiting: bool
+    in_vain: bool
 
 
 def put_down(ended: Sequence[Alert], now: datetime) -> None:
@@ -57,15 +58,18 @@ def takes(channel: AlertChannel, alert: Alert) -> bool:
 def _event(channel: AlertChannel, sent: _Sent | None, now: datetime) -> str:
     if sent is None:
         return Event.BEGIN
-    due = channel.remind_minutes > 0 and now - sent.last >= timedelta(minutes=channel.remind_minutes)
+    due = sent.in_vain or (channel.remind_minutes > 0 and now - sent.last >= timedelta(minutes=channel.remind_minutes))
     return Event.REMINDER if due and not sent.waiting else ""
 
 
 def _sent(alerts: Iterable[Alert]) -> Mapping[Key, _Sent]:
     waiting = Count("pk", filter=Q(sent_at=None, given_up_at=None))
     rows = Notification.objects.filter(alert__in=alerts).order_by().values("channel_id", "alert_id")
-    counted = rows.annotate(last=Max("made_at"), waiting=waiting)
-    return {(row["channel_id"], row["alert_id"]): _Sent(row["last"], row["waiting"] > 0) for row in counted}
+    counted = rows.annotate(last=Max("made_at"), waiting=waiting, sent=Count("sent_at"))
+    return {
+        (row["channel_id"], row["alert_id"]): _Sent(row["last"], row["waiting"] > 0, not row["waiting"] and not row["sent"])
+        for row in counted
+    }
 
 
 def _ends(ended: Sequence[Alert], now: datetime) -> None:

@@ -20,8 +20,9 @@ from clusters.models.cluster import Lifecycle
 from clusters.postgres.forecast import STALE_SECONDS, Forecast
 from clusters.postgres.text import Text
 from clusters.schedules import schedules_enabled
-from tasks.alerting.conditions import MONITOR_CONDITIONS
-from tasks.alerting.things import ClusterThing, FindingThing, InstanceThing, Known, Room, SlotThing
+from tasks.alerting.conditions import CONDITIONS
+from tasks.alerting.judging import TROUBLE_OF_PAIRS, TROUBLE_OF_PROMOTIONS
+from tasks.alerting.things import ClusterThing, FindingThing, InstanceThing, Known, Room, SlotThing, StuckThing
 from tasks.forecasts import InstanceForecast, forecasts_of
 from tasks.kinds import RUNNABLE, Status
 from tasks.models import Alert, Job
@@ -29,6 +30,10 @@ from tasks.pulses import Part, silent_since
 from tasks.schedule import DEPTHS, last_runs, overdue_of
 from tasks.workflows.deep import NOTES
 
+#: Of a cluster whose verifications were not read.
+NOT_VERIFIED: Final = {"verified": False, "proven": False}
+#: Who stops the monitor in order has started another one within this.
+REPLACED_WITHIN: Final = timedelta(seconds=30)
 #: For so long after a job has changed a cluster, what is known of it may still be of before.
 SETTLES: Final = timedelta(seconds=20)
 #: What fills later than this needs no closer look; the thresholds of rules are below it.
@@ -58,16 +63,22 @@ def known_now(*, everything: bool) -> Known:
                 watched=cluster.is_watched,
                 sync_count=cluster.sync_count,
                 busy=cluster.pk in jobs.busy,
-                stuck=jobs.stuck.get(cluster.pk),
                 instances=tuple(instances[cluster.pk]),
-                **(verified.of(cluster.pk) if verified else {}),
+                **(verified.of(cluster.pk) if verified else NOT_VERIFIED),
             )
             for cluster in clusters
         ),
         monitor_lives=lives,
+        monitor_dead=not lives and not (monitor is not None and _stopped_lately(monitor, now)),
         monitor_since=monitor.beat_at if monitor and not lives else None,
         workers_since=silent_since(Part.WORKERS),
+        stuck=_stuck(),
     )
+
+
+def _stopped_lately(monitor: Monitor, now: datetime) -> bool:
+    """It has given its lease back: whoever stopped it has most likely started another one already."""
+    return monitor.lease_until is None and monitor.beat_at is not None and now - monitor.beat_at < REPLACED_WITHIN
 
 
 # -- instances
@@ -135,18 +146,20 @@ def _slots(forecast: InstanceForecast | None) -> tuple[SlotThing, ...]:
 
 
 class _Jobs:
-    """`busy`: clusters that a job changes, or has until a moment ago. `stuck`: cluster -> (job, what happened, what to do)."""
+    """`busy`: clusters that a job changes, or has until a moment ago."""
 
     def __init__(self, now: datetime) -> None:
         at_work = Q(status__in=RUNNABLE) | Q(finished_at__gt=now - SETTLES)
-        rows = Job.objects.filter(Q(status=Status.NEEDS_OPERATOR) | Q(mutating=True) & at_work, cluster__isnull=False).order_by("pk")
-        self.busy: set[int] = set()
-        self.stuck: dict[int, tuple[int, str, str]] = {}
-        for pk, cluster, status, summary, hint in rows.values_list("pk", "cluster_id", "status", "summary", "hint"):
-            if status == Status.NEEDS_OPERATOR:
-                self.stuck[cluster] = (pk, summary, hint)
-            else:
-                self.busy.add(cluster)
+        rows = Job.objects.filter(at_work, mutating=True, cluster__isnull=False).exclude(status=Status.NEEDS_OPERATOR).order_by()
+        self.busy = set(rows.values_list("cluster_id", flat=True))
+
+
+def _stuck() -> tuple[StuckThing, ...]:
+    """Of every job that needs an operator, whatever it was about."""
+    rows = (
+        Job.objects.filter(status=Status.NEEDS_OPERATOR).order_by("pk").values_list("pk", "cluster_id", "cluster__name", "summary", "hint")
+    )
+    return tuple(StuckThing(pk, ClusterThing(key, name) if key else None, summary, hint) for pk, key, name, summary, hint in rows)
 
 
 # -- verifications
@@ -172,12 +185,12 @@ class _Verified:
     def of(self, cluster: int) -> dict[str, Any]:
         run = self._runs.get(cluster, {}).get(DEPTHS[0])
         deep = self._runs.get(cluster, {}).get(DEPTHS[1])
-        verified = run is not None and self._is_fresh(cluster, run) and not self._is_troubled(cluster, run)
+        verified = run is not None and self._is_fresh(cluster, run) and not self._is_troubled(cluster, run, TROUBLE_OF_PAIRS)
         findings = [*(self._of_pairs[cluster] if verified else ()), *self._of_runs[cluster]]
         return {
             "findings": tuple(findings),
             "verified": verified,
-            "proven": deep is not None and not self._is_troubled(cluster, deep),
+            "proven": deep is not None and not self._is_troubled(cluster, deep, TROUBLE_OF_PROMOTIONS),
             "late_since": self._late.get(cluster),
         }
 
@@ -185,16 +198,19 @@ class _Verified:
         period = self._periods.get(cluster)
         return period is None or self._now - moment < 3 * period + timedelta(minutes=1)
 
-    def _is_troubled(self, cluster: int, moment: datetime) -> bool:
-        troubled = self._troubled.get(cluster)
-        return troubled is not None and troubled > moment
+    def _is_troubled(self, cluster: int, moment: datetime, conditions: frozenset[str]) -> bool:
+        return any(seen > moment for condition, seen in self._troubled[cluster].items() if condition in conditions)
 
 
-def _troubled(now: datetime) -> dict[int, datetime]:
-    """Cluster -> when the monitor saw something wrong with it last; what was over a week ago came before any deep look that counts."""
+def _troubled(now: datetime) -> Mapping[int, Mapping[str, datetime]]:
+    """Cluster -> condition -> when the monitor saw it last; what was over a week ago came before any deep look that counts."""
     lately = Q(ended_at=None) | Q(ended_at__gt=now - timedelta(days=8))
-    from_monitor = Alert.objects.filter(lately, condition__in=MONITOR_CONDITIONS, cluster__isnull=False).order_by()
-    return dict(from_monitor.values_list("cluster").annotate(Max("seen_at")))
+    rows = Alert.objects.filter(lately, condition__in=TROUBLE_OF_PAIRS | TROUBLE_OF_PROMOTIONS, cluster__isnull=False)
+    found: defaultdict[int, dict[str, datetime]] = defaultdict(dict)
+    for cluster, condition, seen in rows.order_by().values_list("cluster", "condition").annotate(Max("seen_at")):
+        if CONDITIONS[condition].source == "monitor":
+            found[cluster][condition] = seen
+    return found
 
 
 def _pair_findings() -> Mapping[int, list[FindingThing]]:

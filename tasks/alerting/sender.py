@@ -86,8 +86,13 @@ def notifications_prune(now: datetime | None = None) -> int:
     return Notification.objects.filter(pk__in=list(old.order_by("pk").values_list("pk", flat=True)[:5000])).delete()[0]
 
 
+def _claimed(now: datetime) -> Q:
+    """What reaches further is of a clock that was set back."""
+    return Q(claimed_until__range=(now, now + CLAIM))
+
+
 def _due(now: datetime) -> Q:
-    free = Q(claimed_until=None) | Q(claimed_until__lt=now)
+    free = Q(claimed_until=None) | ~_claimed(now)
     return free & Q(sent_at=None, given_up_at=None, next_at__lte=now)
 
 
@@ -98,8 +103,9 @@ def _channels(now: datetime, besides: Collection[int]) -> list[AlertChannel]:
     """
     open_ = Q(channel__enabled=True) | Q(event=Notification.Event.TEST)
     waiting = Notification.objects.filter(_due(now) & open_).order_by().values_list("channel_id", flat=True).distinct()
-    claimed = Notification.objects.filter(channel=OuterRef("pk"), sent_at=None, given_up_at=None, claimed_until__gte=now)
-    lately = Q(notifications__sent_at__gt=now - MESSAGES_WITHIN)
+    claimed = Notification.objects.filter(channel=OuterRef("pk"), sent_at=None, given_up_at=None)
+    claimed = claimed.filter(_claimed(now))
+    lately = Q(notifications__sent_at__range=(now - MESSAGES_WITHIN, now))
     rows = (
         AlertChannel.objects.filter(~Exists(claimed), pk__in=waiting)
         .exclude(pk__in=besides)
@@ -116,6 +122,8 @@ def _claim(channel: AlertChannel, now: datetime) -> _Parcel | None:
         rows = Notification.objects.select_for_update(skip_locked=True, of=("self",)).filter(_due(now), channel=channel)
         if not channel.enabled:
             rows = rows.filter(event=Notification.Event.TEST)
+        # What waited too long, while the channel was switched off or could not be reached, is news no more.
+        rows.filter(made_at__lt=now - GIVEN_UP_AFTER, attempts=0).update(given_up_at=now)
         taken = list(rows.select_related("alert").order_by("pk")[:ROWS_MOST])
         _rows(taken).update(claimed_until=now + CLAIM, attempts=F("attempts") + 1)
     return _Parcel(channel, _address(channel), taken) if taken else None
@@ -133,8 +141,7 @@ def _deliver(parcel: _Parcel) -> Answer:
     if isinstance(parcel.address, str):
         return Answer("", parcel.address)
     try:
-        title, body = message_of(parcel.rows, parcel.channel.language)
-        return deliver(parcel.address, title, body)
+        return deliver(parcel.address, message_of(parcel.rows, parcel.channel.language))
     except Exception:  # a fault of ours: the other channels' messages are out, and must be put down as sent
         logger.exception("The message to channel %s could not be made or handed over", parcel.channel.name)
         return Answer("", _("The panel could not make or hand over this message. Its log says why."))

@@ -61,6 +61,16 @@ class InstanceThing:
     def down(self) -> bool:
         return self.observed_role in ("stopped", "unreachable")
 
+    @property
+    def seen(self) -> bool:
+        """Whether it is known how it stands now: it answers, or a job has stopped it."""
+        return self.answers or self.observed_role == "stopped"
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it may accept writes: nobody sees it now, and its last word was not that it is in recovery."""
+        return not self.seen and self.sampled.get("in_recovery") is not True
+
 
 @dataclass(frozen=True)
 class FindingThing:
@@ -77,14 +87,13 @@ class FindingThing:
 
 @dataclass(frozen=True)
 class ClusterThing:
-    """One cluster. `busy`: a job changes it, or has until a moment ago. `stuck`: (job, its hint) of one that needs an operator."""
+    """One cluster. `busy`: a job changes it, or has until a moment ago."""
 
     pk: int
     name: str
     watched: bool = False  # adopted and not taken over: the monitor does not ask it
     sync_count: int = 0
     busy: bool = False
-    stuck: tuple[int, str, str] | None = None
     instances: tuple[InstanceThing, ...] = ()
     findings: tuple[FindingThing, ...] = ()
     verified: bool = True  # lately, and while the monitor saw no trouble: what `findings` lacks is over
@@ -96,16 +105,29 @@ class ClusterThing:
 
 
 @dataclass(frozen=True)
-class Known:
-    """All that an evaluation judges. `monitor_since`: when the monitor that is gone ended its last round; None: it goes round.
+class StuckThing:
+    """A job that needs an operator. `cluster`: None where it has none; it may be one that is not made yet, or not removed."""
 
+    job: int
+    cluster: ClusterThing | None
+    sentence: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that an evaluation judges.
+
+    `monitor_dead`: it is gone, and not only since a moment ago in order, as in an upgrade; `monitor_since`: when it ended its last round.
     `workers_since`: since when no worker has taken up anything; None: one does, or none ever did.
     """
 
     clusters: tuple[ClusterThing, ...]
     monitor_lives: bool
+    monitor_dead: bool = False
     monitor_since: datetime | None = None
     workers_since: datetime | None = None
+    stuck: tuple[StuckThing, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def it_is_upgraded_by_another_image_and_keeps_what_it_has(panel: Panel) -> None:
     installation.wait_healthy()
     assert installation.ask("SELECT count(*) FROM made_by_the_next_version") == "0"
     running = installation.inspected(*installation.containers(*OURS))
-    assert [one["Config"]["Image"] for one in running] == ["pgreplica-admin:next"] * 5  # web, beat, monitor, two workers
+    assert [one["Config"]["Image"] for one in running] == ["pgreplica-admin:next"] * 6  # web, beat, monitor, alerter, two workers
     assert installation.compose("exec", "-T", "web", "cat", "/var/lib/pgreplica-admin/secrets/encryption.keys") == before
     wait_until(lambda: _answers(panel.client.port), "the page", 20)
     assert panel.client.get("audit/verify")["intact"] is True

@@ -25,11 +25,13 @@ class Notes:
 
     def __init__(self) -> None:
         self.judged: list[bool] = []
+        self.patient: list[bool] = []
         self.steps = 0
         self.fails: list[Exception] = []
 
-    def evaluate(self, *, everything: bool) -> None:
+    def evaluate(self, *, everything: bool, patient: bool) -> None:
         self.judged.append(everything)
+        self.patient.append(patient)
         if self.fails:
             raise self.fails.pop(0)
 
@@ -74,6 +76,28 @@ def test_what_fails_is_said_and_tried_again_and_keeps_nothing_from_being_sent(
     assert ready.exists()
 
 
+def test_it_is_patient_after_its_start_and_after_the_database_was_away(notes: Notes) -> None:
+    part = Alerter()
+    turns(part, 101)
+    assert notes.patient == [True] * 18 + [False] * 3
+    notes.fails = [OperationalError("gone")]
+    part.turn(1105.0)
+    part.turn(1110.0)
+    assert notes.patient[-2:] == [False, True]
+
+
+def test_nothing_new_is_said_of_parts_that_may_be_starting() -> None:
+    ClusterFactory()
+    pulse_felt(Part.WORKERS)
+    Pulse.objects.update(at=timezone.now() - dt.timedelta(hours=8))
+    alerter.evaluate(everything=False, patient=True)
+    assert not Alert.objects.exists()
+    alerter.evaluate(everything=False, patient=False)
+    assert set(Alert.objects.values_list("condition", flat=True)) == {"monitor_dead", "workers_silent"}
+    alerter.evaluate(everything=False, patient=True)
+    assert Alert.objects.filter(ended_at=None).count() == 2, "what is known already stays"
+
+
 def test_it_ends_when_it_is_told_to(notes: Notes) -> None:
     stop = threading.Event()
     stop.set()
@@ -110,7 +134,8 @@ def test_workers_that_take_up_nothing_are_told_of(monkeypatch: pytest.MonkeyPatc
     alert = Alert.objects.get(condition="workers_silent")
     assert (alert.raised_at, alert.severity) == (None, "critical")
     sweep()
-    Alert.objects.update(began_at=since)
+    assert told() != [], "it may come again within seconds"
+    Alert.objects.filter(condition="workers_silent").update(cleared_at=since)
     assert told() == [], "what goes away before it was raised leaves nothing"
 
 

@@ -111,7 +111,128 @@ def test_what_goes_away_while_it_is_held_leaves_nothing(standby: Instance) -> No
     looked()
     well(standby)
     looked()
+    earlier(15)
+    looked()
     assert not Alert.objects.exists()
+
+
+def test_what_comes_and_goes_while_it_is_held_is_told_all_the_same(standby: Instance) -> None:
+    silent(standby)
+    looked()
+    well(standby)
+    looked()
+    earlier(10)
+    silent(standby)
+    assert looked() == ([], [])
+    earlier(10)
+    assert looked() == (["standby_down"], [])
+
+
+def test_time_in_which_nobody_looked_is_not_held(standby: Instance) -> None:
+    silent(standby)
+    looked()
+    Alert.objects.update(began_at=timezone.now() - dt.timedelta(hours=1), seen_at=timezone.now() - dt.timedelta(minutes=59))
+    assert looked() == ([], [])
+    earlier(15)
+    assert looked() == (["standby_down"], [])
+
+
+def test_a_clock_that_was_set_back_delays_by_the_hold_time_alone(standby: Instance) -> None:
+    silent(standby)
+    looked()
+    Alert.objects.update(began_at=timezone.now() + dt.timedelta(hours=3))
+    looked()
+    earlier(15)
+    assert looked() == (["standby_down"], [])
+
+
+def test_a_rule_that_is_switched_off_ends_its_alert_though_nobody_sees_the_thing(standby: Instance) -> None:
+    silent(standby)
+    looked()
+    earlier(15)
+    assert looked() == (["standby_down"], [])
+    AlertRule.objects.create(condition="standby_down", enabled=False, severity="warning", hold_seconds=15)
+    looked()
+    earlier(15)
+    assert looked() == ([], ["standby_down"])
+
+
+def test_what_is_said_of_a_standby_that_is_removed_ends(orders: Cluster, standby: Instance) -> None:
+    VerificationRun.objects.create(cluster=orders, depth="deep", verdict="warning")
+    Instance.objects.filter(pk=standby.pk).update(not_promotable="A setting is too low.")
+    assert looked() == (["not_promotable"], [])
+    Instance.objects.filter(pk=standby.pk).update(lifecycle="planned")
+    looked(everything=False)
+    earlier(15)
+    assert looked(everything=False) == ([], ["not_promotable"])
+
+
+def test_trouble_of_another_kind_hides_nothing_that_a_verification_finds(orders: Cluster, standby: Instance) -> None:
+    heard(orders.instances.get(name="orders-1"), sampled={**SAMPLED, "connections": 95})
+    looked()
+    earlier(120)
+    assert looked() == (["connections_used"], [])
+    finding = {"name": "marker_not_read", "severity": "blocks", "sentence": "No row.", "cure": "Look.", "value": 10, "threshold": None}
+    VerificationFactory(pair=standby.pair, verdict="failed", findings=[finding])
+    VerificationRun.objects.create(cluster=orders, verdict="failed")
+    looked()
+    earlier(120)
+    assert looked() == (["verification_failed"], [])
+
+
+def test_what_rests_on_verifications_is_not_judged_without_them(orders: Cluster, standby: Instance) -> None:
+    Instance.objects.filter(pk=standby.pk).update(not_promotable="It gives no answer.")
+    assert looked() == ([], []), "no deep verification has proved that"
+    assert looked(everything=False) == ([], [])
+
+
+@pytest.mark.parametrize("lifecycle", ["planned", "ready", None])
+def test_every_job_that_needs_an_operator_is_told(orders: Cluster, lifecycle: str | None) -> None:
+    if lifecycle:
+        Cluster.objects.update(lifecycle=lifecycle)
+    JobFactory(kind="check_server", cluster=orders if lifecycle else None, status="needs_operator", summary="It stopped.", hint="Look.")
+    assert looked() == (["job_needs_operator"], [])
+    assert Alert.objects.get().cluster_name == ("orders" if lifecycle else "")
+    assert looked() == ([], [])
+    Job.objects.update(status="done")
+    first = looked()[1]
+    earlier(15)
+    assert [*first, *looked()[1]] == ["job_needs_operator"]
+
+
+def test_two_that_accept_writes_are_not_said_to_be_over_while_one_may_still(orders: Cluster, standby: Instance) -> None:
+    Instance.objects.filter(pk=standby.pk).update(quarantined_at=timezone.now(), observed_role="primary")
+    looked()
+    assert set(Alert.objects.filter(raised_at__isnull=False).values_list("condition", flat=True)) >= {"several_writable"}
+    Instance.objects.filter(pk=standby.pk).update(observed_role="unreachable")
+    heard(standby, role="unreachable", missed=3, sampled={**SAMPLED, "in_recovery": False})
+    looked()
+    earlier(60)
+    assert looked()[1] == []
+    heard(standby, role="unreachable", missed=3, sampled={**SAMPLED, "in_recovery": True})
+    looked()
+    earlier(60)
+    assert "several_writable" in looked()[1], "its last word was that it does not accept writes"
+
+
+def test_what_runs_in_quarantine_is_not_said_to_be_over_while_nobody_sees_it(standby: Instance) -> None:
+    Instance.objects.filter(pk=standby.pk).update(quarantined_at=timezone.now(), observed_role="standby")
+    assert looked() == (["quarantine_running"], [])
+    silent(standby)
+    looked()
+    earlier(60)
+    assert looked() == ([], [])
+    Instance.objects.filter(pk=standby.pk).update(observed_role="stopped")
+    looked()
+    earlier(60)
+    assert looked() == ([], ["quarantine_running"])
+
+
+def test_a_monitor_that_was_stopped_in_order_is_given_time_for_its_successor(orders: Cluster) -> None:
+    Monitor.objects.update(lease_until=None)
+    assert looked() == ([], [])
+    Monitor.objects.update(beat_at=timezone.now() - dt.timedelta(seconds=31))
+    assert looked() == (["monitor_dead"], [])
 
 
 def test_a_second_primary_is_raised_at_once_even_while_a_job_works_for_long(orders: Cluster, standby: Instance) -> None:
@@ -258,7 +379,7 @@ def test_the_number_of_queries_does_not_grow_with_clusters(orders: Cluster, djan
     for number in range(5):
         for row in cluster_with_standbys(f"more-{number}", standbys=2).instances.all():
             heard(row, disk_free_bytes=10, disk_total_bytes=1000, disk_rate=1.0, disk_at=timezone.now())
-    with django_assert_max_num_queries(17):
+    with django_assert_max_num_queries(18):
         evaluate(everything=False)
-    with django_assert_max_num_queries(22):
+    with django_assert_max_num_queries(23):
         evaluate(everything=True)

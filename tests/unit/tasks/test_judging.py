@@ -13,7 +13,7 @@ from clusters.postgres.text import Text
 from tasks.alerting.conditions import CONDITIONS
 from tasks.alerting.judging import consequences, judged
 from tasks.alerting.rules import Rule
-from tasks.alerting.things import ClusterThing, FindingThing, Found, InstanceThing, Known, Room, SlotThing
+from tasks.alerting.things import ClusterThing, FindingThing, Found, InstanceThing, Known, Room, SlotThing, StuckThing
 
 GIB = 1024**3
 RULES = {name: Rule(each, True, each.severity, each.hold_seconds, each.threshold) for name, each in CONDITIONS.items()}
@@ -36,7 +36,7 @@ def sampled(of: InstanceThing, **values: Any) -> dict[str, Any]:
 
 
 def found(cluster: ClusterThing, *, lives: bool = True) -> list[Found]:
-    return judged(Known((cluster,), lives), RULES)
+    return judged(Known((cluster,), lives, monitor_dead=not lives), RULES)
 
 
 def told(cluster: ClusterThing) -> list[tuple[str, str]]:
@@ -70,7 +70,6 @@ def test_of_a_cluster_that_is_well_nothing_is_told() -> None:
         (with_(node1=sampled(PRIMARY, connections=95)), ("connections_used", "node1")),
         (with_(node1=sampled(PRIMARY, checksum_failures=2)), ("checksum_failures", "node1")),
         (with_(node2={"not_promotable": "No room."}), ("not_promotable", "node2")),
-        (replace(WELL, stuck=(7, "It stopped.", "Look.")), ("job_needs_operator", "7")),
         (replace(WELL, late_since=datetime(2026, 1, 1, tzinfo=UTC)), ("verification_late", "")),
     ],
 )  # fmt: skip
@@ -123,10 +122,16 @@ def test_findings_of_verifications_are_told_unless_the_monitor_tells_the_same() 
     assert told(dead) == [("standby_down", "node2"), ("verification_warning", "node2/file_drifted")]
 
 
+def test_every_job_that_needs_an_operator_is_told_whatever_it_is_about() -> None:
+    stuck = (StuckThing(7, WELL, "It stopped.", "Look."), StuckThing(8, WELL, "It stopped.", ""), StuckThing(9, None, "It stopped.", ""))
+    keys = [each.key for each in judged(Known((WELL,), True, stuck=stuck), RULES)]
+    assert keys == [("job_needs_operator", "orders", "7"), ("job_needs_operator", "orders", "8"), ("job_needs_operator", "", "9")]
+
+
 def test_a_silent_monitor_is_told_once_and_nothing_is_claimed_of_instances() -> None:
     silent = with_(node1={"answers": False}, node2={"answers": False, "lag_bytes": 9 * GIB})
     assert [(each.condition, each.key) for each in found(silent, lives=False)] == [("monitor_dead", ("monitor_dead", "", ""))]
-    assert judged(Known((), False), RULES) == []
+    assert judged(Known((), False, monitor_dead=True), RULES) == []
 
 
 def test_what_is_switched_off_is_not_told() -> None:

@@ -54,6 +54,15 @@ def test_a_channel_of_a_cluster_that_is_removed_is_not_for_all_of_them() -> None
     assert down([ended]) == [("one", "begin"), ("one", "end")]
 
 
+def test_what_was_given_up_is_told_again_while_it_is_still_so() -> None:
+    ChannelFactory(name="one", remind_minutes=0)
+    AlertFactory()
+    assert down() == [("one", "begin")]
+    Notification.objects.update(given_up_at=timezone.now())
+    assert down() == [("one", "begin"), ("one", "reminder")]
+    assert down() == [("one", "begin"), ("one", "reminder")]
+
+
 def test_what_is_wrong_with_the_panel_concerns_every_channel() -> None:
     ChannelFactory(name="one", clusters=[ClusterFactory().name])
     AlertFactory(condition="monitor_dead", cluster=None, severity="critical", instance_name="", subject="")

@@ -19,7 +19,9 @@ from pytest_django import Settings
 
 from clusters.secrets import Secret
 from tasks.alerting import delivery_services, sender
+from tasks.alerting.delivery_process import fitted
 from tasks.alerting.delivery_services import Answer, address_check, deliver
+from tasks.alerting.messages import Message
 from tasks.alerting.sender import Sender, notifications_prune
 from tasks.models import AlertChannel, Notification
 from tests.factories import AlertFactory, ChannelFactory
@@ -28,6 +30,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.django_db
 
 SECRET = "s3cr3t-t0ken"
+MESSAGE = Message("title", ["body"], ["", ""])
 
 
 @dataclass
@@ -184,8 +187,8 @@ def delivered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Deliveries that succeed at once; the titles of their messages."""
     titles: list[str] = []
 
-    def at_once(_address: Secret, title: str, _body: str) -> Answer:
-        titles.append(title)
+    def at_once(_address: Secret, message: Message) -> Answer:
+        titles.append(message.title)
         return Answer("json", "")
 
     monkeypatch.setattr(sender, "deliver", at_once)
@@ -226,7 +229,7 @@ def test_nobody_sends_through_a_channel_that_somebody_is_sending_through(channel
 def test_a_service_that_hangs_keeps_only_its_own_channel_waiting(channel: AlertChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     hung, well_again, asked = ChannelFactory(name="hung", address=Secret("json://hung")), threading.Event(), []
 
-    def deliver(address: Secret, _title: str, _body: str) -> Answer:
+    def deliver(address: Secret, _message: Message) -> Answer:
         asked.append(address.reveal())
         if address.reveal() == "json://hung":
             well_again.wait(30)
@@ -265,6 +268,36 @@ def test_what_was_sent_is_put_down_as_soon_as_the_database_is_back(
     assert len(delivered) == 1
 
 
+def test_what_waited_for_a_day_while_its_channel_was_off_is_news_no_more(channel: AlertChannel, delivered: list[str]) -> None:
+    put(channel)
+    Notification.objects.update(made_at=timezone.now() - dt.timedelta(days=2))
+    assert send_waiting() == 0
+    assert Notification.objects.get().given_up_at is not None
+    put(channel)
+    assert send_waiting() == 1
+
+
+def test_a_clock_that_was_set_back_keeps_no_channel_closed(channel: AlertChannel, delivered: list[str]) -> None:
+    later = timezone.now() + dt.timedelta(hours=3)
+    for number in range(10):
+        put(channel)
+        Notification.objects.filter(sent_at=None).update(sent_at=later + dt.timedelta(seconds=number))
+    put(channel)
+    Notification.objects.filter(sent_at=None).update(claimed_until=later)
+    assert send_waiting() == 1
+
+
+@pytest.mark.parametrize(("most", "expected"), [(100, "aa\n\nbb\n\nrest 0"), (12, "aa\n\nrest 1"), (6, "aa\n\nrest 1"[:2]), (1, "aa")])
+def test_a_service_gets_as_many_as_it_takes(most: int, expected: str) -> None:
+    assert fitted(["aa", "bb"], ["rest 2", "rest 1", "rest 0"], most) == expected
+
+
+def test_what_a_server_says_rings_nobody(channel: AlertChannel, hook: Hook) -> None:
+    put(channel, sentence="node2 gives no answer: @everyone <!here> a@example.com")
+    send_waiting()
+    assert "@\u200beveryone <!\u200bhere> a@example.com" in hook.got[0]["message"]
+
+
 def gone_away(*_what: object) -> None:
     raise OperationalError("the connection is closed")
 
@@ -288,7 +321,7 @@ def test_a_message_that_cannot_be_made_keeps_no_other_one_and_makes_none_come_tw
     poisoned = ChannelFactory(name="poisoned", language="pt-br")
     real = sender.message_of
 
-    def message_of(rows: Any, language: str) -> tuple[str, str]:
+    def message_of(rows: Any, language: str) -> Message:
         if language == "pt-br":
             raise ValueError("poison")
         return real(rows, language)
@@ -315,7 +348,7 @@ def test_old_notifications_are_forgotten(channel: AlertChannel, delivered: list[
 
 
 def failure_of(address: str) -> str:
-    return deliver(Secret(address), "title", "body").failure
+    return deliver(Secret(address), MESSAGE).failure
 
 
 @pytest.mark.parametrize(
@@ -369,6 +402,8 @@ def test_who_hangs_costs_a_bounded_time(hook: Hook, loopback: None, monkeypatch:
         ("gopher://127.0.0.1/x", "This is no address that Apprise understands"),
         ("dbus://", "This"),
         ("jsons://hooks.example.com/x?verify=no", "Certificates must be checked"),
+        ("jsons://hooks.example.com/x?Template=/etc/passwd", "template in an address names a file"),
+        ("mailtos://u:pw@smtp.example.com?mode=insecure&to=b@example.com", "This would send unencrypted."),
         ("slack://not-a-token", "This is no address that Apprise understands"),
     ],
 )
