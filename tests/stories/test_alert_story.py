@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from clusters.models import Instance, VerificationRun
-from tasks.alerting import evaluation
+from tasks.alerting import evaluation, reading
 from tasks.alerting.conditions import CONDITIONS
 from tasks.alerting.evaluation import evaluate
 from tasks.models import Alert, AlertRule, Job
@@ -35,6 +35,7 @@ SOON = 3 * INTERVAL + 9.0
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would be waited for in minutes is waited for in seconds here."""
     monkeypatch.setattr(evaluation, "ENDS_AFTER", timezone.timedelta(seconds=2))
+    monkeypatch.setattr(reading, "REPLACED_WITHIN", timezone.timedelta(seconds=2))
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_a_panel_starts_is_used_stops_and_starts_again(panel: Panel) -> None:
     # Ctrl-C: all of it ends, in order, and says so.
     assert panel.end(signal.SIGINT) == 0
     assert panel.said.endswith(
-        "panel    | stopping: monitor, beat, web, worker, database, broker; managed databases keep running\npanel    | stopped\n"
+        "panel    | stopping: alerter, monitor, beat, web, worker, database, broker; managed databases keep running\npanel    | stopped\n"
     )
     assert panel.processes() == []
     assert panel.run("secrets_check").stderr.startswith(f"pgreplica: no panel runs on {panel.state}.")
