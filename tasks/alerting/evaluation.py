@@ -123,15 +123,15 @@ def _write(new: list[Alert], kept: list[Alert]) -> None:
 
 
 def _end(over: Iterable[Alert], clusters: set[str], now: datetime) -> list[Alert]:
-    """Those that have been over long enough; of a cluster that is gone, at once. What was never raised leaves nothing behind then."""
+    """Those that have been over long enough; of a cluster that is gone, at once. What was never raised leaves nothing behind."""
     waiting, ended, forgotten = [], [], []
     for row in over:
         row.cleared_at = row.cleared_at or now
         gone = row.cluster_name != "" and row.cluster_name not in clusters
-        if not gone and now - row.cleared_at < ENDS_AFTER:
-            waiting.append(row)
-        elif row.raised_at is None:
+        if row.raised_at is None:
             forgotten.append(row.pk)
+        elif not gone and now - row.cleared_at < ENDS_AFTER:
+            waiting.append(row)
         else:
             row.ended_at = now
             ended.append(row)

@@ -134,8 +134,6 @@ def test_workers_that_take_up_nothing_are_told_of(monkeypatch: pytest.MonkeyPatc
     alert = Alert.objects.get(condition="workers_silent")
     assert (alert.raised_at, alert.severity) == (None, "critical")
     sweep()
-    assert told() != [], "it may come again within seconds"
-    Alert.objects.filter(condition="workers_silent").update(cleared_at=since)
     assert told() == [], "what goes away before it was raised leaves nothing"
 
 

@@ -116,18 +116,6 @@ def test_what_goes_away_while_it_is_held_leaves_nothing(standby: Instance) -> No
     assert not Alert.objects.exists()
 
 
-def test_what_comes_and_goes_while_it_is_held_is_told_all_the_same(standby: Instance) -> None:
-    silent(standby)
-    looked()
-    well(standby)
-    looked()
-    earlier(10)
-    silent(standby)
-    assert looked() == ([], [])
-    earlier(10)
-    assert looked() == (["standby_down"], [])
-
-
 def test_time_in_which_nobody_looked_is_not_held(standby: Instance) -> None:
     silent(standby)
     looked()
